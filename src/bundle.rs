@@ -1,0 +1,1 @@
+//! Finds, reads and checks a bundle's config.json.

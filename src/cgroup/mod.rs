@@ -1,0 +1,1 @@
+//! The container's cgroup: planned, created, limited, emptied and removed (cgroup v2).

@@ -1,0 +1,1 @@
+//! Hooks: planned from config.json, run with their own environment, time limit and captured output.

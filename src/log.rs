@@ -1,0 +1,1 @@
+//! Messages for people and engines: `--log`, `--log-format`, `--debug`.

@@ -1,0 +1,3 @@
+//! The `onggi` program.
+
+fn main() {}

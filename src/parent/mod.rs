@@ -1,0 +1,1 @@
+//! The side that stays outside: prepares, clones, serves the child, runs hooks, waits.

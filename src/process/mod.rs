@@ -1,0 +1,1 @@
+//! What the container's process is: identity, capabilities, limits, environment, labels, keyring, terminal.

@@ -1,0 +1,1 @@
+//! seccomp: an OCI profile compiled to a BPF program (pure), and its installation.

@@ -1,0 +1,370 @@
+//! Files by descriptor: resolution that cannot be led astray (openat2), and operations below an open directory.
+
+use super::Errno;
+use crate::error::{Error, Result};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag};
+use nix::sys::stat::{self, Mode, SFlag};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Magic numbers of `statfs(2)` that we check.
+pub mod magic {
+    /// cgroup2 (`CGROUP2_SUPER_MAGIC`).
+    pub const CGROUP2: i64 = 0x6367_7270;
+    /// procfs (`PROC_SUPER_MAGIC`).
+    pub const PROC: i64 = 0x9fa0;
+    /// devpts (`DEVPTS_SUPER_MAGIC`).
+    pub const DEVPTS: i64 = 0x1cd1;
+    /// nsfs (`NSFS_MAGIC`).
+    pub const NSFS: i64 = 0x6e73_6673;
+}
+
+/// What a descriptor is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// A handle only (`O_PATH`).
+    Path,
+    /// A handle to a directory only (`O_PATH | O_DIRECTORY`).
+    Dir,
+    /// Reading.
+    Read,
+    /// Writing, never creating or truncating.
+    Write,
+    /// Reading and writing.
+    ReadWrite,
+    /// A directory for listing.
+    ReadDir,
+}
+
+impl Access {
+    fn flags(self) -> OFlag {
+        let flags = match self {
+            Self::Path => OFlag::O_PATH,
+            Self::Dir => OFlag::O_PATH | OFlag::O_DIRECTORY,
+            Self::Read => OFlag::O_RDONLY,
+            Self::Write => OFlag::O_WRONLY,
+            Self::ReadWrite => OFlag::O_RDWR,
+            Self::ReadDir => OFlag::O_RDONLY | OFlag::O_DIRECTORY,
+        };
+        flags | OFlag::O_CLOEXEC | OFlag::O_NOCTTY
+    }
+}
+
+/// How a path below an open directory is resolved; see openat2(2). Magic links are refused in all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolve {
+    /// The directory is the root: absolute links and `..` stay inside. For paths inside a container.
+    InRoot,
+    /// As `InRoot`, but the last component must not be a link.
+    InRootNoFollow,
+    /// No link, no `..` out. For what we own.
+    Beneath,
+    /// No link, no `..` out, no other mount. For procfs and cgroup files.
+    BeneathOneMount,
+    /// As `BeneathOneMount`, but ordinary links such as `self` in procfs are followed.
+    ProcSelf,
+}
+
+impl Resolve {
+    fn flags(self) -> ResolveFlag {
+        let flags = match self {
+            Self::InRoot | Self::InRootNoFollow => ResolveFlag::RESOLVE_IN_ROOT,
+            Self::Beneath => ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS,
+            Self::BeneathOneMount => {
+                ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV
+            }
+            Self::ProcSelf => ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV,
+        };
+        flags | ResolveFlag::RESOLVE_NO_MAGICLINKS
+    }
+}
+
+/// How long openat2 is repeated when renames or mounts race with it (it answers EAGAIN).
+const RACE_LIMIT: Duration = Duration::from_millis(250);
+
+/// Opens `path` below `dir`.
+///
+/// # Errors
+/// The errno of openat2(2). EAGAIN after a quarter of a second of repeating: somebody is renaming what we resolve.
+pub fn open_at(dir: impl AsFd, path: impl AsRef<Path>, access: Access, resolve: Resolve) -> Result<OwnedFd> {
+    let path = path.as_ref();
+    let mut flags = access.flags();
+    if resolve == Resolve::InRootNoFollow {
+        flags |= OFlag::O_NOFOLLOW;
+    }
+    let how = OpenHow::new().flags(flags).resolve(resolve.flags());
+    let mut racing_since = None;
+    loop {
+        match nix::fcntl::openat2(&dir, path, how) {
+            Ok(fd) => return Ok(fd),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) if racing_since.get_or_insert_with(Instant::now).elapsed() < RACE_LIMIT => {}
+            Err(errno) => return Err(Error::sys(format!("openat2({})", path.display()), errno)),
+        }
+    }
+}
+
+/// Opens a path of the host, following its links, as the caller named it.
+pub fn open(path: impl AsRef<Path>, access: Access) -> Result<OwnedFd> {
+    let path = path.as_ref();
+    nix::fcntl::open(path, access.flags(), Mode::empty())
+        .map_err(|errno| Error::sys(format!("open {}", path.display()), errno))
+}
+
+/// Creates the file `name` in `dir`, which must not exist, with exactly `mode` less the umask, for writing.
+pub fn create_at(dir: impl AsFd, name: impl AsRef<Path>, mode: u32) -> Result<OwnedFd> {
+    let name = name.as_ref();
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    nix::fcntl::openat(dir, name, flags, Mode::from_bits_truncate(mode))
+        .map_err(|errno| Error::sys(format!("create {}", name.display()), errno))
+}
+
+/// Makes the directory `name` in `dir`.
+pub fn mkdir_at(dir: impl AsFd, name: impl AsRef<Path>, mode: u32) -> Result<()> {
+    let name = name.as_ref();
+    stat::mkdirat(dir, name, Mode::from_bits_truncate(mode))
+        .map_err(|errno| Error::sys(format!("mkdir {}", name.display()), errno))
+}
+
+/// Removes the empty directory `name` in `dir`.
+pub fn rmdir_at(dir: impl AsFd, name: impl AsRef<Path>) -> Result<()> {
+    let name = name.as_ref();
+    nix::unistd::unlinkat(dir, name, nix::unistd::UnlinkatFlags::RemoveDir)
+        .map_err(|errno| Error::sys(format!("rmdir {}", name.display()), errno))
+}
+
+/// Removes the file `name` in `dir`.
+pub fn unlink_at(dir: impl AsFd, name: impl AsRef<Path>) -> Result<()> {
+    let name = name.as_ref();
+    nix::unistd::unlinkat(dir, name, nix::unistd::UnlinkatFlags::NoRemoveDir)
+        .map_err(|errno| Error::sys(format!("unlink {}", name.display()), errno))
+}
+
+/// Renames `from` to `to`, both in `dir`, replacing `to`.
+pub fn rename_at(dir: impl AsFd, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+    let (from, to) = (from.as_ref(), to.as_ref());
+    nix::fcntl::renameat(&dir, from, &dir, to)
+        .map_err(|errno| Error::sys(format!("rename {} {}", from.display(), to.display()), errno))
+}
+
+/// Makes the symbolic link `name` in `dir`, pointing to `target`.
+pub fn symlink_at(target: impl AsRef<Path>, dir: impl AsFd, name: impl AsRef<Path>) -> Result<()> {
+    let name = name.as_ref();
+    nix::unistd::symlinkat(target.as_ref(), dir, name)
+        .map_err(|errno| Error::sys(format!("symlink {}", name.display()), errno))
+}
+
+/// The target of the symbolic link `name` in `dir`.
+pub fn readlink_at(dir: impl AsFd, name: impl AsRef<Path>) -> Result<PathBuf> {
+    let name = name.as_ref();
+    nix::fcntl::readlinkat(dir, name)
+        .map(PathBuf::from)
+        .map_err(|errno| Error::sys(format!("readlink {}", name.display()), errno))
+}
+
+/// The kinds of inode that [`mknod_at`] makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeKind {
+    /// An empty regular file.
+    File,
+    /// A named pipe.
+    Fifo,
+    /// A character device.
+    Char,
+    /// A block device.
+    Block,
+}
+
+impl NodeKind {
+    fn flag(self) -> SFlag {
+        match self {
+            Self::File => SFlag::S_IFREG,
+            Self::Fifo => SFlag::S_IFIFO,
+            Self::Char => SFlag::S_IFCHR,
+            Self::Block => SFlag::S_IFBLK,
+        }
+    }
+}
+
+/// A device's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeviceNumber {
+    /// Which driver.
+    pub major: u64,
+    /// Which of its devices.
+    pub minor: u64,
+}
+
+/// Makes the inode `name` in `dir`; `number` counts for devices only.
+pub fn mknod_at(dir: impl AsFd, name: impl AsRef<Path>, kind: NodeKind, mode: u32, number: DeviceNumber) -> Result<()> {
+    let name = name.as_ref();
+    let device = stat::makedev(number.major, number.minor);
+    stat::mknodat(dir, name, kind.flag(), Mode::from_bits_truncate(mode), device)
+        .map_err(|errno| Error::sys(format!("mknod {}", name.display()), errno))
+}
+
+/// What fstat(2) tells about an open file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// File type and permission bits (`st_mode`).
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Inode number.
+    pub inode: u64,
+    /// The filesystem's device.
+    pub device: u64,
+    /// Numbers of the device that the inode is, if it is one.
+    pub special: DeviceNumber,
+    /// Number of hard links.
+    pub links: u64,
+}
+
+impl Stat {
+    /// Whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.format() == SFlag::S_IFDIR
+    }
+
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.format() == SFlag::S_IFREG
+    }
+
+    /// Whether it is a symbolic link.
+    pub fn is_symlink(&self) -> bool {
+        self.format() == SFlag::S_IFLNK
+    }
+
+    /// Whether it is the character device with these numbers.
+    pub fn is_char(&self, major: u64, minor: u64) -> bool {
+        self.format() == SFlag::S_IFCHR && self.special == DeviceNumber { major, minor }
+    }
+
+    /// Whether it is a character or block device.
+    pub fn is_device(&self) -> bool {
+        self.format() == SFlag::S_IFCHR || self.format() == SFlag::S_IFBLK
+    }
+
+    fn format(&self) -> SFlag {
+        SFlag::from_bits_truncate(self.mode & SFlag::S_IFMT.bits())
+    }
+
+    fn of(stat: stat::FileStat) -> Self {
+        Self {
+            mode: stat.st_mode,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            inode: stat.st_ino,
+            device: stat.st_dev,
+            special: DeviceNumber { major: stat::major(stat.st_rdev), minor: stat::minor(stat.st_rdev) },
+            links: stat.st_nlink,
+        }
+    }
+}
+
+/// What kind of file `fd` is, whose it is and which.
+pub fn stat(fd: impl AsFd) -> Result<Stat> {
+    stat::fstat(fd).map(Stat::of).map_err(|errno| Error::sys("fstat", errno))
+}
+
+/// As [`stat`] for `name` in `dir`; a link is not followed.
+pub fn stat_at(dir: impl AsFd, name: impl AsRef<Path>) -> Result<Stat> {
+    let name = name.as_ref();
+    stat::fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+        .map(Stat::of)
+        .map_err(|errno| Error::sys(format!("fstatat {}", name.display()), errno))
+}
+
+/// The magic number of the filesystem that `fd` is on; see [`magic`].
+pub fn filesystem_magic(fd: impl AsFd) -> Result<i64> {
+    nix::sys::statfs::fstatfs(fd).map(|fs| fs.filesystem_type().0).map_err(|errno| Error::sys("fstatfs", errno))
+}
+
+/// Sets the permission bits of an open file (not of a handle).
+pub fn chmod(fd: impl AsFd, mode: u32) -> Result<()> {
+    stat::fchmod(fd, Mode::from_bits_truncate(mode)).map_err(|errno| Error::sys("fchmod", errno))
+}
+
+/// Sets owner and group of `fd`, which may be a handle only; `None` leaves one as it is.
+pub fn chown(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+    let uid = uid.map(nix::unistd::Uid::from_raw);
+    let gid = gid.map(nix::unistd::Gid::from_raw);
+    nix::unistd::fchownat(fd, "", uid, gid, AtFlags::AT_EMPTY_PATH).map_err(|errno| Error::sys("fchownat", errno))
+}
+
+/// Writes all of `data` in one write(2), as files of procfs and cgroupfs demand.
+///
+/// # Errors
+/// The errno of write(2), or EIO when the kernel took less.
+pub fn write(fd: impl AsFd, data: &[u8]) -> Result<()> {
+    loop {
+        match nix::unistd::write(&fd, data) {
+            Ok(count) if count == data.len() => return Ok(()),
+            Ok(_) => return Err(Error::sys("write", Errno::EIO)),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::sys("write", errno)),
+        }
+    }
+}
+
+/// Reads up to `buffer.len()` bytes; 0 is the end.
+pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> Result<usize> {
+    loop {
+        match nix::unistd::read(&fd, buffer) {
+            Err(Errno::EINTR) => {}
+            result => return result.map_err(|errno| Error::sys("read", errno)),
+        }
+    }
+}
+
+/// Reads everything up to the end, at most `limit` bytes.
+///
+/// # Errors
+/// The errno of read(2); EFBIG when there is more than `limit`.
+pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
+    let mut data = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match read(&fd, &mut buffer)? {
+            0 => return Ok(data),
+            count => data.extend_from_slice(&buffer[..count]),
+        }
+        if data.len() > limit {
+            return Err(Error::sys("read", Errno::EFBIG));
+        }
+    }
+}
+
+/// The names in the open directory `dir`, without `.` and `..`, sorted.
+pub fn names(dir: impl AsFd) -> Result<Vec<OsString>> {
+    let listed = nix::dir::Dir::openat(dir, ".", Access::ReadDir.flags(), Mode::empty())
+        .map_err(|errno| Error::sys("openat(.)", errno))?;
+    let mut names = Vec::new();
+    for entry in listed {
+        let entry = entry.map_err(|errno| Error::sys("getdents64", errno))?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// A second descriptor of the same open file, close-on-exec.
+pub fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    fd.try_clone_to_owned().map_err(|error| Error::sys("dup", Errno::from_raw(error.raw_os_error().unwrap_or(0))))
+}
+
+/// The path of `fd` as procfs shows it: for messages only, never to be opened.
+pub fn shown_path(fd: impl AsFd) -> PathBuf {
+    let link = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    nix::fcntl::readlink(link.as_str())
+        .map_or_else(|_| PathBuf::from("?"), |path| PathBuf::from(OsString::from_vec(path.into_vec())))
+}

@@ -1,0 +1,1 @@
+//! pidfds: opening, signalling, waiting.

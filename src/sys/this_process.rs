@@ -1,0 +1,1 @@
+//! Calls that change the calling process: ids, capabilities, limits, prctl, execve.
