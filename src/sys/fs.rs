@@ -313,6 +313,25 @@ pub fn write(fd: impl AsFd, data: &[u8]) -> Result<()> {
     }
 }
 
+/// Writes what the other side takes at once and returns how much that was.
+pub fn write_some(fd: impl AsFd, data: &[u8]) -> Result<usize> {
+    loop {
+        match nix::unistd::write(&fd, data) {
+            Err(Errno::EINTR) => {}
+            result => return result.map_err(|errno| Error::sys("write", errno)),
+        }
+    }
+}
+
+/// Writes all of `data`, in as many pieces as it takes.
+pub fn write_all(fd: impl AsFd, mut data: &[u8]) -> Result<()> {
+    while !data.is_empty() {
+        let count = write_some(&fd, data)?;
+        data = &data[count..];
+    }
+    Ok(())
+}
+
 /// Reads up to `buffer.len()` bytes; 0 is the end.
 pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> Result<usize> {
     loop {

@@ -21,10 +21,14 @@ pub mod mount;
 pub mod namespace;
 pub mod net;
 pub mod pidfd;
+pub mod poll;
+pub mod reap;
+pub mod reexec;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod stdio;
 pub mod this_process;
 pub mod tty;
 
