@@ -14,9 +14,11 @@
 )]
 
 pub mod bpf;
+pub mod clock;
 pub mod clone;
 pub mod fs;
 pub mod keyring;
+pub mod machine;
 pub mod mount;
 pub mod namespace;
 pub mod net;
@@ -26,6 +28,7 @@ pub mod reap;
 pub mod reexec;
 pub mod seccomp;
 pub mod signal;
+pub mod signal_name;
 pub mod socket;
 pub mod spawn;
 pub mod stdio;
