@@ -31,6 +31,8 @@ pub enum Access {
     Dir,
     /// Reading.
     Read,
+    /// Reading what may turn out to be a FIFO, which must not make us wait (`O_NONBLOCK`).
+    ReadUnsure,
     /// Writing, never creating or truncating.
     Write,
     /// Reading and writing.
@@ -45,6 +47,7 @@ impl Access {
             Self::Path => OFlag::O_PATH,
             Self::Dir => OFlag::O_PATH | OFlag::O_DIRECTORY,
             Self::Read => OFlag::O_RDONLY,
+            Self::ReadUnsure => OFlag::O_RDONLY | OFlag::O_NONBLOCK,
             Self::Write => OFlag::O_WRONLY,
             Self::ReadWrite => OFlag::O_RDWR,
             Self::ReadDir => OFlag::O_RDONLY | OFlag::O_DIRECTORY,
