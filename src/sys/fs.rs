@@ -39,6 +39,8 @@ pub enum Access {
     ReadWrite,
     /// A directory for listing.
     ReadDir,
+    /// Writing to a named pipe, refused with ENXIO when nobody has it open for reading.
+    WriteNoWait,
 }
 
 impl Access {
@@ -51,6 +53,7 @@ impl Access {
             Self::Write => OFlag::O_WRONLY,
             Self::ReadWrite => OFlag::O_RDWR,
             Self::ReadDir => OFlag::O_RDONLY | OFlag::O_DIRECTORY,
+            Self::WriteNoWait => OFlag::O_WRONLY | OFlag::O_NONBLOCK,
         };
         flags | OFlag::O_CLOEXEC | OFlag::O_NOCTTY
     }

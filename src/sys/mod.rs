@@ -14,15 +14,18 @@
 )]
 
 pub mod bpf;
+pub mod clock;
 pub mod clone;
 pub mod fs;
 pub mod keyring;
+pub mod machine;
 pub mod mount;
 pub mod namespace;
 pub mod net;
 pub mod pidfd;
 pub mod seccomp;
 pub mod signal;
+pub mod signal_name;
 pub mod socket;
 pub mod spawn;
 pub mod this_process;
