@@ -55,7 +55,9 @@ impl Access {
             Self::ReadDir => OFlag::O_RDONLY | OFlag::O_DIRECTORY,
             Self::WriteNoWait => OFlag::O_WRONLY | OFlag::O_NONBLOCK,
         };
-        flags | OFlag::O_CLOEXEC | OFlag::O_NOCTTY
+        // openat2 refuses O_NOCTTY together with O_PATH, where open ignores it.
+        let no_terminal = if flags.contains(OFlag::O_PATH) { OFlag::empty() } else { OFlag::O_NOCTTY };
+        flags | no_terminal | OFlag::O_CLOEXEC
     }
 }
 

@@ -2,11 +2,11 @@
 
 #![allow(unsafe_code)]
 
-use super::{Errno, check};
+use super::{Errno, pidfd};
 use crate::error::{Error, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, killpg, sigaction};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -76,7 +76,7 @@ fn serve(child: &mut Child, input: &[u8], keep: usize, deadline: Option<Instant>
         set_nonblocking(fd)?;
     }
     // A container's seccomp filter may refuse pidfd_open to a startContainer hook's parent: then we look every 10 ms.
-    let pidfd = pidfd_open(child).ok();
+    let pidfd = pidfd::open(child.id() as i32).ok();
     loop {
         talk.exchange();
         if let Some(status) = child.try_wait().map_err(|error| Error::sys("wait4", errno_of(&error)))? {
@@ -175,14 +175,6 @@ fn errno_of(error: &std::io::Error) -> Errno {
 fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
     use nix::fcntl::{FcntlArg, OFlag, fcntl};
     fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map(drop).map_err(|errno| Error::sys("fcntl(O_NONBLOCK)", errno))
-}
-
-fn pidfd_open(child: &Child) -> Result<OwnedFd> {
-    // SAFETY: takes numbers only.
-    let result = unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) };
-    let fd = check(result, || "pidfd_open".to_owned())?;
-    // SAFETY: a new descriptor, which nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 /// Ignores SIGPIPE as long as it lives. The programs started meanwhile have the default: `Command` resets it.

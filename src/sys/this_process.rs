@@ -327,19 +327,18 @@ pub fn check_executable(path: &CStr) -> Result<()> {
 
 // Signals.
 
-/// Gives every signal its default disposition and unblocks all. An ignored signal would stay ignored over execve, and
-/// Rust's standard library starts with SIGPIPE ignored.
-pub fn reset_signals(_: &InChild) -> Result<()> {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
-        // SAFETY: no handler is installed.
-        unsafe { sigaction(signal, &default) }.map_err(|errno| Error::sys(format!("sigaction({signal})"), errno))?;
-    }
-    for number in libc::SIGRTMIN()..=libc::SIGRTMAX() {
+/// Gives the signals in `ignored` (bit n - 1 for signal n, as SigIgn in `/proc/PID/status` shows them; all of them is
+/// right, too) and SIGPIPE their default disposition and unblocks all signals. Handlers end with execve, but an ignored
+/// signal stays ignored, and Rust's standard library starts with SIGPIPE ignored.
+pub fn reset_signals(_: &InChild, ignored: u64) -> Result<()> {
+    let ignored = ignored | 1 << (libc::SIGPIPE - 1);
+    // 32 and 33 are the C library's own.
+    let changeable = |number: &i32| !matches!(*number, libc::SIGKILL | libc::SIGSTOP | 32 | 33);
+    for number in (1..=64).filter(changeable).filter(|number| ignored >> (number - 1) & 1 == 1) {
         // SAFETY: no handler is installed.
         let previous = unsafe { libc::signal(number, libc::SIG_DFL) };
         if previous == libc::SIG_ERR {
-            return Err(Error::sys(format!("signal({number})"), Errno::last()));
+            return Err(Error::sys(format!("signal({number}, SIG_DFL)"), Errno::last()));
         }
     }
     SigSet::empty().thread_set_mask().map_err(failed("sigprocmask"))
