@@ -31,6 +31,8 @@ pub enum Access {
     Dir,
     /// Reading.
     Read,
+    /// Reading what may turn out to be a FIFO, which must not make us wait (`O_NONBLOCK`).
+    ReadUnsure,
     /// Writing, never creating or truncating.
     Write,
     /// Reading and writing.
@@ -47,12 +49,15 @@ impl Access {
             Self::Path => OFlag::O_PATH,
             Self::Dir => OFlag::O_PATH | OFlag::O_DIRECTORY,
             Self::Read => OFlag::O_RDONLY,
+            Self::ReadUnsure => OFlag::O_RDONLY | OFlag::O_NONBLOCK,
             Self::Write => OFlag::O_WRONLY,
             Self::ReadWrite => OFlag::O_RDWR,
             Self::ReadDir => OFlag::O_RDONLY | OFlag::O_DIRECTORY,
             Self::WriteNoWait => OFlag::O_WRONLY | OFlag::O_NONBLOCK,
         };
-        flags | OFlag::O_CLOEXEC | OFlag::O_NOCTTY
+        // openat2 refuses O_NOCTTY together with O_PATH, where open ignores it.
+        let no_terminal = if flags.contains(OFlag::O_PATH) { OFlag::empty() } else { OFlag::O_NOCTTY };
+        flags | no_terminal | OFlag::O_CLOEXEC
     }
 }
 
