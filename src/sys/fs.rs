@@ -3,6 +3,7 @@
 use super::Errno;
 use crate::error::{Error, Result};
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::{self, Mode, SFlag};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -370,18 +371,42 @@ pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
 
 /// The names in the open directory `dir`, without `.` and `..`, sorted.
 pub fn names(dir: impl AsFd) -> Result<Vec<OsString>> {
+    entries(dir, |_| true)
+}
+
+/// The names of the directories in the open directory `dir`, sorted, where the filesystem tells types with the names,
+/// as cgroupfs and procfs do.
+pub fn directory_names(dir: impl AsFd) -> Result<Vec<OsString>> {
+    entries(dir, |entry| entry.file_type() == Some(nix::dir::Type::Directory))
+}
+
+fn entries(dir: impl AsFd, wanted: impl Fn(&nix::dir::Entry) -> bool) -> Result<Vec<OsString>> {
     let listed = nix::dir::Dir::openat(dir, ".", Access::ReadDir.flags(), Mode::empty())
         .map_err(|errno| Error::sys("openat(.)", errno))?;
     let mut names = Vec::new();
     for entry in listed {
         let entry = entry.map_err(|errno| Error::sys("getdents64", errno))?;
         let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
+        if name != b"." && name != b".." && wanted(&entry) {
             names.push(OsStr::from_bytes(name).to_owned());
         }
     }
     names.sort();
     Ok(names)
+}
+
+/// Waits until the kernel announces that a file of cgroupfs or procfs has changed since it was last read through `fd`
+/// (POLLPRI). Returns whether it did before `timeout`.
+pub fn wait_changed(fd: impl AsFd, timeout: Duration) -> Result<bool> {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLPRI)];
+    // Rounded up, so that a caller with a deadline does not spin through its last millisecond.
+    let milliseconds = timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(PollTimeout::MAX);
+    match nix::poll::poll(&mut fds, milliseconds) {
+        Ok(ready) => Ok(ready > 0),
+        // A signal: the caller looks again and knows how much time is left.
+        Err(Errno::EINTR) => Ok(true),
+        Err(errno) => Err(Error::sys("poll", errno)),
+    }
 }
 
 /// A second descriptor of the same open file, close-on-exec.
