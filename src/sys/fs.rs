@@ -255,6 +255,16 @@ impl Stat {
         self.format() == SFlag::S_IFCHR && self.special == DeviceNumber { major, minor }
     }
 
+    /// Whether it is the block device with these numbers.
+    pub fn is_block(&self, major: u64, minor: u64) -> bool {
+        self.format() == SFlag::S_IFBLK && self.special == DeviceNumber { major, minor }
+    }
+
+    /// Whether it is a named pipe.
+    pub fn is_fifo(&self) -> bool {
+        self.format() == SFlag::S_IFIFO
+    }
+
     /// Whether it is a character or block device.
     pub fn is_device(&self) -> bool {
         self.format() == SFlag::S_IFCHR || self.format() == SFlag::S_IFBLK
