@@ -19,6 +19,9 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install the Debian packages that building, tests and demo need (as root)
+	@if ! which gcc readelf shellcheck > /dev/null || [ ! -e /usr/include/stdlib.h ]; then \
+	    apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -q -y --no-install-recommends gcc libc6-dev binutils shellcheck; fi
 	@integration/install
 
 build: ## debug build
