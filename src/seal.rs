@@ -5,7 +5,8 @@
 //! on; a sealed memfd is the fallback and can be demanded. What each costs and withstands: docs/decisions.
 
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::sys::{mount, reexec};
+use crate::sys::mount::{self, Attribute, Attributes, Depth};
+use crate::sys::reexec;
 use std::os::fd::OwnedFd;
 
 /// The environment variable that demands one way: `clone` or `memfd`.
@@ -43,8 +44,8 @@ pub fn ensure() -> Result<()> {
 }
 
 fn read_only_clone(own: &OwnedFd) -> Result<OwnedFd> {
-    let tree = mount::clone_tree(own, mount::Recursion::Top)?;
-    mount::set_attributes(&tree, mount::Recursion::Top, &mount::Change::set(mount::Attributes::READ_ONLY))?;
+    let tree = mount::clone_at(own, Depth::Top)?;
+    mount::set_attributes(&tree, Depth::Top, Attributes::NONE.with(Attribute::READ_ONLY), None)?;
     if reexec::on_read_only_mount(&tree)? {
         return Ok(tree);
     }

@@ -2,13 +2,17 @@
 
 use super::Prepared;
 use super::step::{Step, step};
+use super::{enter, user};
+use crate::container::report::HookState;
+use crate::container::status::Status;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handshake::{Channel, Order, Report};
-use crate::hooks::{self, Kind, Place};
-use crate::namespaces::Origin;
+use crate::hooks::{self, Environment, Kind, Place};
+use crate::process::env::Environment as Variables;
+use crate::process::stdio;
 use crate::rootfs::{Mounted, Root};
-use crate::sys::clone::{CloneFlags, Fork, InChild, clone3_sibling};
-use crate::sys::{fs, namespace, this_process};
+use crate::sys::clone::InChild;
+use crate::sys::{fs, this_process};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -21,106 +25,51 @@ pub(super) enum Phase {
     Alone,
 }
 
+/// Becomes the container's program; comes back only to say why not.
 pub(super) fn init(me: &InChild, p: &Prepared, parent: &Channel, phase: &mut Phase) -> Result<Infallible> {
-    let plan = &p.plan;
-    let process = &plan.process;
-    step(Step::Guard, || guard(me, p))?;
+    let process = &p.process;
+    step(Step::Guard, || enter::guard(me, p))?;
     // Before any user namespace: a lower score needs the caller's rights.
-    step(Step::OomScore, || oom_score(p))?;
-    step(Step::Namespaces, || enter_namespaces(me, p, parent))?;
-    step(Step::NamespaceSetup, || plan.namespaces.set_up(me))?;
-    step(Step::Keyring, || process.join_keyring(me))?;
+    step(Step::OomScore, || enter::oom_score(me, p))?;
+    step(Step::Namespaces, || enter::namespaces(me, p, parent))?;
+    step(Step::NamespaceSetup, || p.namespaces.set_up(me))?;
+    step(Step::Keyring, || process.keyring.as_ref().map_or(Ok(()), |keyring| keyring.apply(me)))?;
 
     let root = step(Step::Root, || p.rootfs.enter(me))?;
-    let mounted = step(Step::Mounts, || p.rootfs.mount_all(me, &root))?;
+    let mounted = step(Step::Mounts, || p.rootfs.mount_all(me, root))?;
     // After the mounts: the nodes belong on what is mounted at /dev.
-    step(Step::Devices, || p.rootfs.devices(me, &root))?;
+    step(Step::Devices, || p.rootfs.devices(me, root))?;
     // After mounts and devices, which hooks look at, and before pivot, since they live on the host's files.
-    step(Step::CreateHooks, || create_hooks(me, p, parent, &root))?;
-    step(Step::Terminal, || terminal(me, p, parent, &root))?;
-    let null = step(Step::Stdio, || process.needs_null().then(|| root.open_null(me)).transpose())?;
-    step(Step::Pivot, || p.rootfs.finish(me, &root).and_then(|()| p.rootfs.pivot(me, &root)))?;
+    step(Step::CreateHooks, || create_hooks(me, p, parent, root))?;
+    step(Step::Terminal, || terminal(me, p, parent, root))?;
+    step(Step::Pivot, || p.rootfs.finish(me, &mounted).and_then(|()| p.rootfs.pivot(me, root)))?;
 
     let proc = trusted_proc(&mounted, p);
-    // Before readonlyPaths, which cover /proc/sys in most configs, and through our own procfs all the same.
-    step(Step::Sysctl, || plan.namespaces.sysctls.iter().try_for_each(|sysctl| sysctl.write(proc)))?;
-    step(Step::Restrict, || p.rootfs.restrict(me, &root))?;
-    step(Step::Label, || process.apply_label(me, proc))?;
-    step(Step::Scheduling, || process.apply_scheduling(me))?;
-    step(Step::Stdio, || process.fix_stdio(me, null.as_ref().map(AsFd::as_fd)))?;
-    let environment = step(Step::Environment, || process.environment(me))?;
-    step(Step::Identity, || become_user(me, p, parent))?;
-    let program = step(Step::Lookup, || process.find_program(me, &environment))?;
-    drop(root);
+    // Before readonlyPaths, which cover /proc/sys in most configs.
+    step(Step::Sysctl, || p.namespaces.sysctls.iter().try_for_each(|sysctl| sysctl.write(proc)))?;
+    // Before restrict, which makes the root read-only.
+    step(Step::WorkingDirectory, || process.cwd.create(root))?;
+    step(Step::Restrict, || p.rootfs.restrict(me, root))?;
+    step(Step::Label, || process.labels.apply(me, proc))?;
+    step(Step::Scheduling, || process.scheduling.apply(me))?;
+    step(Step::Stdio, || standard_descriptors(me, p, root))?;
+    let mut warnings = Vec::new();
+    let variables = process.environment.complete(me, root, process.identity.uid, &mut warnings);
+    step(Step::Identity, || user::become_user(me, p, &mut warnings))?;
+    // The host's descriptors are closed for real before the lookup: args[0] could lead through one (CVE-2024-21626).
+    step(Step::Descriptors, || close_others(me, p, parent))?;
+    let program = step(Step::Lookup, || process.program.find(me, &variables))?;
 
-    step(Step::Ready, || ready(me, p, parent, phase))?;
-    let filter = plan.seccomp.as_ref();
-    if !plan.hooks.start_container.is_empty() {
-        // The first code of the container's: nothing of it may run without the filter.
-        step(Step::Seccomp, || filter.map_or(Ok(()), |filter| filter.install(me)))?;
-        step(Step::StartHooks, || start_hooks(me, p, &environment))?;
-    }
-    // The last step that can be: the fewest system calls of ours run under a filter that was made for the program.
-    Err(program.execute(me, &environment, filter.filter(|_| plan.hooks.start_container.is_empty())))
-}
-
-/// Ties the init process to its parent and hides it: nothing of ours may be traced or outlive a killed parent.
-fn guard(me: &InChild, p: &Prepared) -> Result<()> {
-    this_process::set_pdeathsig(me, true)?;
-    // A new user namespace's maps may have to be written by a parent without privileges, which can't reach the files of
-    // a process that is not dumpable; nobody else sees us yet.
-    if p.plan.namespaces.origin(CloneFlags::USER) != Origin::New {
-        this_process::set_dumpable(me, false)?;
-    }
-    // Modes in config.json are final; the container's own umask comes last.
-    this_process::umask(me, 0);
-    // Also detaches from the caller's terminal, so that nothing can be pushed into it (CVE-2016-10124).
-    this_process::setsid(me)
-}
-
-/// With a new user namespace the parent does it, since the file belongs to the host's root then.
-fn oom_score(p: &Prepared) -> Result<()> {
-    match p.plan.process.oom_score_adj {
-        Some(score) if p.plan.namespaces.origin(CloneFlags::USER) != Origin::New => {
-            scheduling::write_oom_score(p.proc.as_fd(), score)
-        }
-        _ => Ok(()),
-    }
-}
-
-fn enter_namespaces(me: &InChild, p: &Prepared, parent: &Channel) -> Result<()> {
-    let namespaces = &p.plan.namespaces;
-    if namespaces.origin(CloneFlags::USER) == Origin::New {
-        await_order(parent)?;
-        this_process::become_root(me)?;
-    }
-    p.joins.join(me)?;
-    if namespaces.needs_second_clone() {
-        second_clone(me, p, parent)?;
-    }
-    namespaces.unshare(me)?;
-    if namespaces.origin(CloneFlags::TIME) == Origin::New {
-        parent.send(&Report::TimeNamespace, None)?;
-        let clocks = await_order(parent)?.ok_or_else(|| Error::new(ErrorKind::System, "no time namespace came along"))?;
-        namespace::join(me, clocks, CloneFlags::TIME)?;
-    }
-    // Every change of ids makes a process dumpable again, or whatever fs.suid_dumpable says.
-    this_process::set_dumpable(me, false)
-}
-
-/// Continues in a new process inside a PID namespace that the joined user namespace owns.
-fn second_clone(me: &InChild, p: &Prepared, parent: &Channel) -> Result<()> {
-    match clone3_sibling(me, CloneFlags::PID)? {
-        Fork::Parent { pid, pidfd } => {
-            parent.send(&Report::Moved { pid }, Some(pidfd.as_fd()))?;
-            this_process::exit(me, 0)
-        }
-        Fork::Child(_) => guard(me, p),
-    }
+    step(Step::Ready, || ready(me, p, parent, phase, &warnings))?;
+    // Its hooks are the first code of the container's: nothing of it may run without the filter.
+    step(Step::Seccomp, || user::install_filter(me, p))?;
+    step(Step::StartHooks, || start_hooks(p, &variables))?;
+    process.inherited.hand_over(me)?;
+    Err(process.program.exec(me, &program, &variables.for_exec()))
 }
 
 /// Waits until the parent says to go on, and returns what came along.
-fn await_order(parent: &Channel) -> Result<Option<OwnedFd>> {
+pub(super) fn await_order(parent: &Channel) -> Result<Option<OwnedFd>> {
     match parent.receive::<Order>()? {
         Some((Order::Proceed, file)) => Ok(file),
         None => Err(Error::new(ErrorKind::System, "onggi itself was killed")),
@@ -128,31 +77,36 @@ fn await_order(parent: &Channel) -> Result<Option<OwnedFd>> {
 }
 
 fn create_hooks(me: &InChild, p: &Prepared, parent: &Channel, root: &Root) -> Result<()> {
-    let hooks = &p.plan.hooks;
-    if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+    if !p.hooks.prestart.is_empty() || !p.hooks.create_runtime.is_empty() {
         parent.send(&Report::Hooks, None)?;
         await_order(parent)?;
     }
-    if hooks.create_container.is_empty() {
+    if p.hooks.create_container.is_empty() {
         return Ok(());
     }
     // They start in the root filesystem, but see the host's files from "/".
-    this_process::change_directory_to(me, root)?;
-    let state = p.plan.hook_state("creating", Some(this_process::pid()));
-    hooks::run(Kind::CreateContainer, &hooks.create_container, &state, &Place::with_environment(&[]))
+    this_process::fchdir(me, root)?;
+    let state = HookState::new(&p.record, Status::Creating, Some(this_process::pid())).to_json();
+    let place = Place { cwd: None, environment: Environment::Given(&[]) };
+    hooks::run(Kind::CreateContainer, &p.hooks.create_container, &state, &place)
 }
 
-fn start_hooks(p: &Prepared, environment: &[String]) -> Result<()> {
-    let state = p.plan.hook_state("created", Some(this_process::pid()));
-    hooks::run(Kind::StartContainer, &p.plan.hooks.start_container, &state, &Place::with_environment(environment))
+fn start_hooks(p: &Prepared, variables: &Variables) -> Result<()> {
+    if p.hooks.start_container.is_empty() {
+        return Ok(());
+    }
+    let state = HookState::new(&p.record, Status::Created, Some(this_process::pid())).to_json();
+    let place = Place { cwd: None, environment: Environment::Given(variables.variables()) };
+    hooks::run(Kind::StartContainer, &p.hooks.start_container, &state, &place)
+        .map_err(|error| error.of_kind(ErrorKind::Exec))
 }
 
 fn terminal(me: &InChild, p: &Prepared, parent: &Channel, root: &Root) -> Result<()> {
-    let Some(plan) = &p.plan.process.terminal else { return Ok(()) };
-    let terminal = plan.open(me, root.open_ptmx(me)?)?;
-    root.bind_console(me, terminal.peer.as_fd())?;
-    parent.send(&Report::Console, Some(terminal.master.as_fd()))?;
-    terminal.attach(me)
+    let Some(plan) = &p.process.terminal else { return Ok(()) };
+    let pty = plan.open(me, root.open_ptmx(me)?)?;
+    root.bind_console(me, pty.peer.as_fd())?;
+    parent.send(&Report::Console, Some(pty.master.as_fd()))?;
+    pty.attach(me)
 }
 
 /// A procfs that nobody can have put there: the one just mounted for this container, else the host's.
@@ -160,16 +114,32 @@ fn trusted_proc<'a>(mounted: &'a Mounted, p: &'a Prepared) -> BorrowedFd<'a> {
     mounted.proc.as_ref().unwrap_or(&p.proc).as_fd()
 }
 
-fn ready(me: &InChild, p: &Prepared, parent: &Channel, phase: &mut Phase) -> Result<()> {
+/// Makes the standard descriptors the container's user's own.
+fn standard_descriptors(me: &InChild, p: &Prepared, root: &Root) -> Result<()> {
+    if p.process.terminal.is_none() && stdio::has_null()? {
+        stdio::replace_null(me, root.open_null(me)?)?;
+    }
+    stdio::give_to(me, p.process.identity.uid)
+}
+
+fn close_others(me: &InChild, p: &Prepared, parent: &Channel) -> Result<()> {
+    let ours: Vec<BorrowedFd<'_>> = std::iter::once(parent.as_fd()).chain(p.gate.iter().map(AsFd::as_fd)).collect();
+    p.process.inherited.close_others(me, &ours)
+}
+
+fn ready(me: &InChild, p: &Prepared, parent: &Channel, phase: &mut Phase, warnings: &[String]) -> Result<()> {
+    for warning in warnings {
+        parent.send(&Report::Warning(warning.clone()), None)?;
+    }
     this_process::reset_signals(me)?;
     // `create` is about to exit, and the container is to live on.
     this_process::set_pdeathsig(me, false)?;
-    parent.send(&Report::Ready, None)?;
-    let Some(gate) = &p.gate else { return Ok(()) };
-    *phase = Phase::Alone;
+    let Some(gate) = &p.gate else { return parent.send(&Report::Ready, None) };
     // The first process of a PID namespace ignores every signal that it doesn't handle, but `kill` of a created
     // container is to end it, as runc's does.
     this_process::exit_on_termination(me)?;
+    parent.send(&Report::Ready, None)?;
+    *phase = Phase::Alone;
     match fs::read(gate, &mut [0])? {
         1 => Ok(()),
         _ => Err(Error::new(ErrorKind::System, "the start gate is broken")),

@@ -4,17 +4,20 @@
 //! ends in execve or `_exit`, never by returning or unwinding: the parent's undo guards were copied too, and would
 //! undo the container from inside.
 
+mod enter;
 mod init;
 mod step;
+mod user;
 
 use crate::container::record::Record;
+use crate::error::{Error, ErrorKind};
 use crate::handshake::{Channel, Report};
-use crate::namespaces::Joins;
-use crate::plan::Plan;
-use crate::process::fds::Inherited;
-use crate::rootfs;
+use crate::hooks::Hooks;
+use crate::namespaces::{self, Joins};
+use crate::{process, rootfs};
+use crate::seccomp::Filter;
 use crate::sys::clone::{InChild, SingleThreaded};
-use crate::sys::fs::{self, write_all};
+use crate::sys::fs::write_all;
 use crate::sys::{stdio, this_process};
 use std::os::fd::OwnedFd;
 
@@ -24,22 +27,26 @@ const FAILED: u8 = 255;
 /// All that the parent opened for the child, and what is to be done with it.
 #[derive(Debug)]
 pub struct Prepared {
-    /// What is to be done.
-    pub plan: Plan,
     /// The container's record, for the hooks' state.
     pub record: Record,
     /// Proof that clone3 may be called.
     pub single_threaded: SingleThreaded,
+    /// Namespaces to make, their names and kernel parameters.
+    pub namespaces: namespaces::Plan,
     /// The namespaces to join.
     pub joins: Joins,
     /// The root filesystem and the sources of bind mounts.
     pub rootfs: rootfs::Prepared,
+    /// What the process is and may do.
+    pub process: process::Plan,
+    /// The system call filter.
+    pub seccomp: Option<Filter>,
+    /// Programs to run along the way.
+    pub hooks: Hooks,
     /// The host's procfs, proved to be one.
     pub proc: OwnedFd,
     /// The FIFO that `start` writes to; `None` for `run`, which starts at once.
     pub gate: Option<OwnedFd>,
-    /// Descriptors of the caller that the program gets.
-    pub inherited: Inherited,
 }
 
 /// The child's whole life before the container's program.
@@ -48,10 +55,8 @@ pub fn main(me: InChild, prepared: Prepared, parent: Channel) -> ! {
     let parent: &'static Channel = Box::leak(Box::new(parent));
     std::panic::set_hook(Box::new(move |panic| {
         // A bug of ours: there is nobody else to tell.
-        let _ = parent.send(&Report::Failed(crate::error::Error::new(
-            crate::error::ErrorKind::System,
-            format!("bug: {panic}"),
-        )), None);
+        let bug = Error::new(ErrorKind::System, format!("bug: {panic}"));
+        let _ = parent.send(&Report::Failed(bug), None);
     }));
     let mut phase = init::Phase::Reporting;
     let Err(failure) = init::init(&me, &prepared, parent, &mut phase);

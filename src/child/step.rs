@@ -37,10 +37,12 @@ pub enum Step {
     Label,
     /// Standard input, output and error.
     Stdio,
-    /// Working directory, environment.
-    Environment,
+    /// Make the working directory.
+    WorkingDirectory,
     /// Limits, ids and capabilities.
     Identity,
+    /// Close what the program must not see.
+    Descriptors,
     /// Look up the program.
     Lookup,
     /// Tell the parent that all is ready.
@@ -49,8 +51,6 @@ pub enum Step {
     StartHooks,
     /// The system call filter.
     Seccomp,
-    /// Run the program.
-    Execute,
 }
 
 impl Step {
@@ -73,13 +73,13 @@ impl Step {
             Self::Scheduling => "set scheduling",
             Self::Label => "set the security label",
             Self::Stdio => "set up standard input and output",
-            Self::Environment => "set up the environment",
+            Self::WorkingDirectory => "create the working directory",
+            Self::Descriptors => "close descriptors",
             Self::Identity => "become the container's user",
             Self::Lookup => "find the program",
             Self::Ready => "report readiness",
             Self::StartHooks => "run startContainer hooks",
             Self::Seccomp => "load the system call filter",
-            Self::Execute => "execute",
         }
     }
 }

@@ -104,11 +104,12 @@ impl Capabilities {
 
     /// Sets the other four sets, ambient last because it must lie within permitted and inheritable. After the change
     /// of ids. Ambient capabilities that the kernel refuses come back as warnings.
-    pub fn apply(&self, me: &InChild) -> Result<Vec<String>> {
+    ///
+    /// With `keep_filter_right` CAP_SYS_ADMIN, which the seccomp filter needs when new privileges are not forbidden,
+    /// stays until [`Capabilities::settle`].
+    pub fn apply(&self, me: &InChild, keep_filter_right: bool) -> Result<Vec<String>> {
         this_process::set_keepcaps(me, false)?;
-        let sets =
-            CapabilitySets { effective: self.effective, permitted: self.permitted, inheritable: self.inheritable };
-        this_process::capset(me, sets).context("set capabilities (process.capabilities)")?;
+        self.set(me, if keep_filter_right { SYS_ADMIN } else { 0 })?;
         this_process::clear_ambient(me)?;
         let mut warnings = Vec::new();
         for number in numbers_of(self.ambient) {
@@ -120,7 +121,25 @@ impl Capabilities {
         }
         Ok(warnings)
     }
+
+    /// Gives up what [`Capabilities::apply`] kept for the filter. This is the one system call beside execve that the
+    /// filter may see; none where the container has CAP_SYS_ADMIN anyway.
+    pub fn settle(&self, me: &InChild) -> Result<()> {
+        if self.effective & self.permitted & SYS_ADMIN != 0 { Ok(()) } else { self.set(me, 0) }
+    }
+
+    fn set(&self, me: &InChild, more: u64) -> Result<()> {
+        let sets = CapabilitySets {
+            effective: self.effective | more,
+            permitted: self.permitted | more,
+            inheritable: self.inheritable,
+        };
+        this_process::capset(me, sets).context("set capabilities (process.capabilities)")
+    }
 }
+
+/// CAP_SYS_ADMIN as a mask.
+const SYS_ADMIN: u64 = 1 << 21;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -47,6 +47,12 @@ pub fn setresuid(_: &InChild, uid: u32) -> Result<()> {
     nix::unistd::setresuid(id, id, id).map_err(|errno| Error::sys(format!("setresuid({uid})"), errno))
 }
 
+/// Becomes user and group 0 of the user namespace that was made or joined.
+pub fn become_root(me: &InChild) -> Result<()> {
+    setresgid(me, 0)?;
+    setresuid(me, 0)
+}
+
 /// Sets the mask of permission bits that new files lack; see umask(2).
 pub fn umask(_: &InChild, mask: u32) {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
