@@ -62,8 +62,8 @@ impl Log {
     }
 
     /// Something the user asked for could not be done fully. Written by [`Log::settle`] or [`Log::fail`].
-    pub fn warn(&self, message: impl Into<String>) {
-        self.warnings.borrow_mut().push(message.into());
+    pub fn warning(&self, message: &str) {
+        self.warnings.borrow_mut().push(message.to_owned());
     }
 
     /// A line for developers, written at once with `--debug`.
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn a_failure_is_one_line_of_json() {
         let act = |log: &Log| {
-            log.warn("w");
+            log.warning("w");
             log.debug("d");
             log.fail("e");
         };
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn warnings_of_a_success() {
         let act = |log: &Log| {
-            log.warn("w");
+            log.warning("w");
             log.settle();
             log.settle();
         };

@@ -1,8 +1,7 @@
 //! `create`: everything up to the program, which waits for `start`.
 
-use super::Global;
+use super::{CreateArgs, Global};
 use crate::bundle::Bundle;
-use crate::cli::CreateArgs;
 use crate::container::id::ContainerId;
 use crate::container::record::Record;
 use crate::container::report::HookState;

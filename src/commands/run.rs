@@ -1,8 +1,7 @@
 //! `run`: create and start in one, and, in the foreground, wait and clean up.
 
-use super::Global;
+use super::{Global, RunArgs};
 use super::create::{Attachment, Made, make, poststop};
-use crate::cli::RunArgs;
 use crate::container::report::HookState;
 use crate::container::status::Status;
 use crate::error::Result;

@@ -146,8 +146,8 @@ impl Store {
                 result.with_context(|| format!("state directory (--root {})", fs::shown_path(&self.dir).display()))?
             }
         }
-        let dir = fs::open_at(&root, id.as_str(), Access::ReadDir, Resolve::Beneath)?;
-        Ok(Claim { entry: Entry { root, dir, id: id.clone() }, kept: false })
+        let dir = Rc::new(fs::open_at(&root, id.as_str(), Access::ReadDir, Resolve::Beneath)?);
+        Ok(Claim { entry: Entry { root, dir, id: id.clone(), owner: machine::effective_uid() }, kept: false })
     }
 
     /// Finds the container `id`; it may still lack a readable state file.
@@ -160,8 +160,9 @@ impl Store {
             Err(error) if error.is(Errno::ENOENT) => return Err(not_exist()),
             result => result?,
         };
-        check_owner(fs::stat(&dir)?.uid)?;
-        Ok(Entry { root: Rc::clone(&self.dir), dir, id: id.clone() })
+        let owner = fs::stat(&dir)?.uid;
+        check_owner(owner)?;
+        Ok(Entry { root: Rc::clone(&self.dir), dir: Rc::new(dir), id: id.clone(), owner })
     }
 
     /// The ids of all directories here, sorted; what cannot be an id is skipped.
@@ -184,12 +185,13 @@ fn check_owner(uid: u32) -> Result<()> {
     Err(Error::new(ErrorKind::Denied, format!("container belongs to user {uid}, not to the caller ({euid})")))
 }
 
-/// The directory of one container.
-#[derive(Debug)]
+/// The directory of one container. Clones share its descriptors.
+#[derive(Debug, Clone)]
 pub struct Entry {
     root: Rc<OwnedFd>,
-    dir: OwnedFd,
+    dir: Rc<OwnedFd>,
     id: ContainerId,
+    owner: u32,
 }
 
 /// Keeps other commands that change the container waiting until dropped.
@@ -208,6 +210,11 @@ impl Entry {
     /// The container's name.
     pub fn id(&self) -> &ContainerId {
         &self.id
+    }
+
+    /// Who owns the directory, so who made the container.
+    pub fn owner(&self) -> u32 {
+        self.owner
     }
 
     /// Waits for and takes the container's lock (flock(2) on its directory). Commands that change its state hold it;
@@ -350,8 +357,9 @@ impl Claim {
     }
 
     /// The container stands: its directory stays.
-    pub fn keep(mut self) {
+    pub fn keep(mut self) -> Entry {
         self.kept = true;
+        self.entry.clone()
     }
 }
 
