@@ -59,7 +59,8 @@ impl Inherited {
     /// Closes every other descriptor but `ours`, really and not just at execve: neither the program's path nor a hook
     /// shall lead through one (CVE-2024-21626). Before the seccomp filter, which may refuse it.
     ///
-    /// No other owned descriptor may be used afterwards.
+    /// What this process still owns must be dropped before or be in `ours`: dropping an owner afterwards would close
+    /// a number that may be another file's by then, and aborts in a debug build.
     pub fn close_others(self, me: &InChild, ours: &[BorrowedFd<'_>]) -> Result<()> {
         let mut numbers: Vec<u32> = ours.iter().map(this_process::number_of).collect();
         numbers.sort_unstable();

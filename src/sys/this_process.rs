@@ -150,12 +150,9 @@ pub fn clear_ambient(_: &InChild) -> Result<()> {
 /// # Errors
 /// EPERM when it is not both permitted and inheritable, EINVAL when the kernel has no such capability.
 pub fn raise_ambient(_: &InChild, number: u8) -> Result<()> {
-    let name = capability_name(number);
-    let Some(known) = capability(number) else {
-        return Err(Error::sys(format!("prctl(PR_CAP_AMBIENT_RAISE, {name})"), Errno::EINVAL));
-    };
-    caps::raise(None, CapSet::Ambient, known)
-        .map_err(|_| Error::sys(format!("prctl(PR_CAP_AMBIENT_RAISE, {name})"), Errno::last()))
+    let failed = |errno| Error::sys(format!("prctl(PR_CAP_AMBIENT_RAISE, {})", capability_name(number)), errno);
+    let known = capability(number).ok_or_else(|| failed(Errno::EINVAL))?;
+    caps::raise(None, CapSet::Ambient, known).map_err(|_| failed(Errno::last()))
 }
 
 // Attributes that outlive execve.
@@ -390,10 +387,9 @@ pub fn dup2(_: &InChild, fd: impl AsFd, target: Stdio) -> Result<()> {
 
 /// Closes the descriptors `first` to `last`, those included.
 ///
-/// The caller must not use an owner of any of them afterwards; in the child, which ends by execve or exit, none of the
-/// owners is dropped.
+/// No owner of any of them may be left: what it drops would be another file by then.
 pub fn close_range(_: &InChild, first: u32, last: u32) -> Result<()> {
-    // SAFETY: closing touches no memory; what becomes of owners is the caller's duty as stated.
+    // SAFETY: touches no memory; that nobody owns the descriptors any more is the caller's duty, as stated.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     check(result, || format!("close_range({first}, {last})")).map(drop)
 }
