@@ -143,7 +143,7 @@ fn plan_one(index: usize, mount: &spec::Mount, input: &Input<'_>, warnings: &mut
 
 fn destination(index: usize, path: &Path, warnings: &mut Vec<String>) -> Result<ContainerPath> {
     let field = || format!("mounts[{index}].destination");
-    let destination = ContainerPath::new(path).map_err(|_| Error::config(field(), "has a NUL byte"))?;
+    let destination = ContainerPath::new(path).ok_or_else(|| Error::config(field(), "has a NUL byte"))?;
     if destination.is_root() {
         return Err(Error::config(field(), format!("mountpoint \"{}\" is on the top of rootfs", path.display())));
     }

@@ -12,15 +12,12 @@ pub struct ContainerPath {
     below_root: PathBuf,
 }
 
-/// Why a text is no [`ContainerPath`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NulByte;
-
 impl ContainerPath {
-    /// Reads a path of the configuration; a relative one counts from `/`, and `..` is taken as text, as runc does.
-    pub(super) fn new(path: &Path) -> Result<Self, NulByte> {
+    /// Reads a path of the configuration; a relative one counts from `/`, and `..` is taken as text, as runc does. `None`
+    /// for a path with a NUL byte.
+    pub fn new(path: &Path) -> Option<Self> {
         if path.as_os_str().as_bytes().contains(&0) {
-            return Err(NulByte);
+            return None;
         }
         let mut below_root = PathBuf::new();
         for component in path.components() {
@@ -30,7 +27,7 @@ impl ContainerPath {
                 Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
             }
         }
-        Ok(Self { below_root })
+        Some(Self { below_root })
     }
 
     /// The path relative to the container's root, for openat2; empty for the root itself.
@@ -83,7 +80,7 @@ mod tests {
 
     #[test]
     fn nul_bytes_are_refused() {
-        assert_eq!(ContainerPath::new(Path::new("/a\0b")), Err(NulByte));
+        assert_eq!(ContainerPath::new(Path::new("/a\0b")), None);
     }
 
     #[test]

@@ -11,10 +11,8 @@ use std::path::Path;
 /// Where cgroup2 is mounted on the host.
 const CGROUP_MOUNT: &str = "/sys/fs/cgroup";
 
-/// The plan with its detached mounts; the child inherits it across the clone and does the rest.
-///
-/// What it holds is attached by the child. In the parent it must be dropped after the child's copy is attached, or the
-/// detached trees are taken apart twice.
+/// The plan with its detached mounts; the child inherits it across the clone and does the rest. The parent may drop its
+/// copy at any time after the clone: a detached tree lives for as long as either side holds its open file.
 #[derive(Debug)]
 pub struct Prepared {
     pub(super) plan: Plan,
@@ -76,7 +74,8 @@ fn open_source(mount: &MountPlan, plan: &Plan) -> Result<Option<Tree>> {
         What::Filesystem { .. } => return Ok(None),
         What::Bind { source, depth } => (
             mount::clone_path(source, *depth, Link::Follow)
-                .with_context(|| format!("failed to fulfil mount request (mounts[{}].source)", mount.index))?,
+                .context("failed to fulfil mount request")
+                .with_context(|| format!("mounts[{}].source", mount.index))?,
             *depth,
         ),
         What::HostCgroup => (host_cgroup().with_context(|| mount.failure())?, Depth::Top),

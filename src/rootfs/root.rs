@@ -108,6 +108,13 @@ impl Root {
     /// the root, and makes the rest below the last descriptor, so that no rename can lead it astray (CVE-2024-45310).
     /// A dangling link is followed inside the root and its target made, as container images rely on.
     fn create(&self, path: &Path, kind: TargetKind, links: Links) -> Result<OwnedFd> {
+        // Mostly only the last component is missing, as with /dev/pts on a new /dev.
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name())
+            && let Ok(parent) = self.open_raw(parent, Access::Dir, links.resolve())
+            && !is_link(&parent, name)?
+        {
+            return create_below(parent, VecDeque::from([name.to_owned()]), kind);
+        }
         let mut rest = components(path);
         let mut prefix = PathBuf::new();
         let mut at = self.open_raw(&prefix, Access::Dir, links.resolve())?;
