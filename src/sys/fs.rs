@@ -50,7 +50,9 @@ impl Access {
             Self::ReadWrite => OFlag::O_RDWR,
             Self::ReadDir => OFlag::O_RDONLY | OFlag::O_DIRECTORY,
         };
-        flags | OFlag::O_CLOEXEC | OFlag::O_NOCTTY
+        // openat2 refuses O_NOCTTY together with O_PATH, where open ignores it.
+        let no_terminal = if flags.contains(OFlag::O_PATH) { OFlag::empty() } else { OFlag::O_NOCTTY };
+        flags | no_terminal | OFlag::O_CLOEXEC
     }
 }
 
