@@ -4,9 +4,9 @@ use super::path::{CgroupPath, MOUNT_POINT};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::Errno;
 use crate::sys::fs::{self, Access, Resolve, magic};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// More than any file of a cgroup has: `cgroup.procs` of four million processes.
 const READ_LIMIT: usize = 32 << 20;
@@ -92,7 +92,7 @@ impl Directory {
     }
 
     /// Names of the cgroups right below.
-    pub(super) fn children(&self) -> Result<Vec<std::ffi::OsString>> {
+    pub(super) fn children(&self) -> Result<Vec<OsString>> {
         fs::directory_names(&self.fd).with_context(|| format!("list {}", self.shown))
     }
 
@@ -119,6 +119,13 @@ impl Directory {
         Ok(())
     }
 
+    /// How many processes the kernel has killed in it for lack of memory; 0 where memory is not accounted.
+    pub(super) fn oom_kills(&self) -> u64 {
+        let events = self.read("memory.events").unwrap_or_default();
+        let count = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        count.and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
     /// Whether this cgroup or one below has living processes.
     pub(super) fn is_populated(&self) -> Result<bool> {
         match self.read("cgroup.events") {
@@ -131,7 +138,7 @@ impl Directory {
     /// Waits, without looking again and again, until no living process is left in this cgroup and below it. Returns
     /// whether that came before `timeout`.
     pub(super) fn wait_empty(&self, timeout: Duration) -> Result<bool> {
-        let deadline = std::time::Instant::now() + timeout;
+        let deadline = Instant::now() + timeout;
         loop {
             // Reading arms the file: a change after it makes it ready, so that none is lost.
             let opened = fs::open_at(&self.fd, "cgroup.events", Access::Read, Resolve::BeneathOneMount)
@@ -143,7 +150,7 @@ impl Directory {
             if !is_populated(&String::from_utf8_lossy(&events)) {
                 return Ok(true);
             }
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(false);
             }

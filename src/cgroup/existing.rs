@@ -78,9 +78,7 @@ impl Existing {
 
     /// How many processes the kernel has killed here for lack of memory; 0 as well where memory is not accounted.
     pub fn oom_kills(&self) -> u64 {
-        let events = self.directory.read("memory.events").unwrap_or_default();
-        let count = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        count.and_then(|count| count.parse().ok()).unwrap_or(0)
+        self.directory.oom_kills()
     }
 
     /// Removes the cgroup and those that the payload made below it, waiting at most `timeout` for dying processes to

@@ -56,6 +56,11 @@ impl Cgroup {
         &self.undo.path
     }
 
+    /// How many processes the kernel has killed here for lack of memory; 0 as well where memory is not accounted.
+    pub fn oom_kills(&self) -> u64 {
+        self.directory.oom_kills()
+    }
+
     /// Moves the process `pid` into the cgroup, where clone3 could not start it there. This waits for an RCU grace
     /// period, 10 ms and more.
     pub fn add(&self, pid: i32) -> Result<()> {
