@@ -4,12 +4,12 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 BUILT = $(or $(CARGO_TARGET_DIR),target)
-# Static programs need an explicit --target: without it the flag would reach procedural macros, which are shared objects.
+# Needs an explicit --target: without it RUSTFLAGS would reach procedural macros, which are shared objects.
 STATIC = -C target-feature=+crt-static
 BINARY = target/release/onggi
 BINARY_LIMIT = 4194304
 DENY_VERSION = 0.20.2
-SCRIPTS = .ci/run benches/run integration/demo integration/enter integration/install
+SCRIPTS = .ci/run benches/run $(shell find integration -maxdepth 1 -type f -perm -u+x)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -47,7 +47,7 @@ check: test ## what continuous integration runs
 lint: ## formatting, clippy, shellcheck
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	shellcheck $(SCRIPTS)
+	shellcheck --severity=warning $(SCRIPTS)
 
 deny: ## licences, sources, banned crates; advisories where their database can be fetched
 	@$(CARGO) deny --version > /dev/null 2>&1 || CARGO_PROFILE_DEV_DEBUG=0 \
@@ -62,11 +62,11 @@ unit: ## unit tests: pure code, no root needed
 	$(CARGO) test --locked --lib --bins
 
 probe: ## the static program that the integration tests run inside containers
-	$(CARGO) rustc --locked --example probe --target $(HOST) -- $(STATIC)
+	$(CARGO) rustc --locked --example probe -- -Ctarget-feature=+crt-static -Cstrip=symbols
 
 integration: ## integration tests against the release binary (as root, after setup, release, probe)
 	$(CARGO) test --locked --test integration --no-run
-	integration/enter $(CARGO) test --locked --test integration
+	ONGGI_BIN="$(CURDIR)/$(BINARY)" integration/enter $(CARGO) test --locked --test integration
 
 bench: setup release ## times and counts of `run /bin/true` beside Debian trixie's crun and runc (as root)
 	@benches/run
