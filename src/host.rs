@@ -17,6 +17,8 @@ pub struct Host {
     pub bounding: u64,
     /// onggi's permitted set, bit n for capability number n.
     pub permitted: u64,
+    /// The signals that onggi's caller had it ignore, bit n - 1 for signal n.
+    pub ignored_signals: u64,
     /// onggi's own cgroup below the cgroup2 mount, such as `/user.slice/x`.
     pub own_cgroup: String,
     /// Whether AppArmor is enabled in this kernel.
@@ -46,6 +48,7 @@ impl Host {
             threads: threads.map_err(|_| Error::sys("/proc/self/status: Threads", Errno::EPROTO))?,
             bounding: hex("CapBnd")?,
             permitted: hex("CapPrm")?,
+            ignored_signals: hex("SigIgn")?,
             own_cgroup: own_cgroup(&read("/proc/self/cgroup")?),
             apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),

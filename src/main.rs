@@ -5,6 +5,7 @@ use onggi::commands::{self, Command, Global};
 use onggi::container::store::Root;
 use onggi::error::{Error, Result};
 use onggi::log::Log;
+use onggi::seal;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
@@ -36,6 +37,12 @@ fn with_globals(globals: Globals, rest: Rest) -> u8 {
 }
 
 fn run(globals: Globals, log: Log, command: Command) -> u8 {
+    // First thing: from here on nothing of ours that a container can reach may be writable.
+    if command.enters_container()
+        && let Err(error) = seal::ensure()
+    {
+        return fail(&log, &error);
+    }
     let root = match Root::choose(globals.root.as_deref()) {
         Ok(root) => root,
         Err(error) => return fail(&log, &error),

@@ -8,8 +8,8 @@ use crate::error::{Error, ErrorKind, Result, phrase};
 use crate::hooks::{self, Hooks};
 use crate::host::Host;
 use crate::namespaces::{self, IdMap, Origin};
-use crate::process;
-use crate::rootfs;
+use crate::process::{self, fds::Inherited};
+use crate::rootfs::{self, MountNamespace};
 use crate::seccomp;
 use crate::sys::clone::CloneFlags;
 use oci_spec::runtime::{Linux, Spec};
@@ -29,6 +29,8 @@ pub struct Options {
     pub pivot: bool,
     /// False with `--no-new-keyring`.
     pub keyring: bool,
+    /// Descriptors of the caller that the program gets.
+    pub inherited: Inherited,
     /// False with `--cgroup-manager disabled`.
     pub cgroup: bool,
 }
@@ -68,7 +70,7 @@ impl Plan {
             true => Some(plan_cgroup(linux, host, options, &mut warnings)?),
             false => None,
         };
-        let rootfs = plan_rootfs(bundle, options, &namespaces, cgroup.as_ref(), process.has_terminal(), &mut warnings)?;
+        let rootfs = plan_rootfs(bundle, options, &namespaces, &mut warnings)?;
         let seccomp = match linux.and_then(|linux| linux.seccomp().as_ref()) {
             Some(profile) => seccomp::plan(profile, &mut warnings)?,
             None => None,
@@ -84,7 +86,7 @@ impl Plan {
             version: record::VERSION,
             id: id.clone(),
             bundle: bundle.dir.clone(),
-            rootfs: self.rootfs.root.clone(),
+            rootfs: self.rootfs.source.clone(),
             created,
             phase: Phase::Creating,
             pid: None,
@@ -112,9 +114,6 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
     }
     if linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
         return later("linux.netDevices");
-    }
-    if linux.memory_policy().is_some() {
-        return later("linux.memoryPolicy");
     }
     Ok(())
 }
@@ -146,7 +145,8 @@ fn plan_process(
         gid_ranges: mapped.then_some(gids.as_slice()),
         keyring: options.keyring,
         annotations: spec.annotations().as_ref(),
-        personality: spec.linux().as_ref().and_then(|linux| linux.personality().as_ref()),
+        inherited: options.inherited,
+        linux: spec.linux().as_ref(),
     };
     process::plan(process, &input, warnings)
 }
@@ -162,7 +162,7 @@ fn plan_cgroup(
         id: options.id.as_str(),
         resources: linux.and_then(|linux| linux.resources().as_ref()),
         own_cgroup: &host.own_cgroup,
-        in_user_namespace: host.in_user_namespace,
+        in_user_namespace: host.in_user_namespace || host.euid != 0,
     };
     cgroup::plan(&input, warnings)
 }
@@ -171,8 +171,6 @@ fn plan_rootfs(
     bundle: &Bundle,
     options: &Options,
     namespaces: &namespaces::Plan,
-    cgroup: Option<&cgroup::Plan>,
-    terminal: bool,
     warnings: &mut Vec<String>,
 ) -> Result<rootfs::Plan> {
     let input = rootfs::Input {
@@ -180,13 +178,15 @@ fn plan_rootfs(
         mounts: bundle.spec.mounts().as_deref(),
         linux: bundle.spec.linux().as_ref(),
         bundle: &bundle.dir,
-        mount_namespace: namespaces.origin(CloneFlags::MOUNT),
+        mount_namespace: match namespaces.origin(CloneFlags::MOUNT) {
+            Origin::New => MountNamespace::New,
+            Origin::Joined => MountNamespace::Joined,
+            Origin::Inherited => MountNamespace::Host,
+        },
         user_namespace: namespaces.lists(CloneFlags::USER),
         cgroup_namespace: namespaces.lists(CloneFlags::CGROUP),
         network_namespace: namespaces.lists(CloneFlags::NETWORK),
-        cgroup_path: cgroup.map(|cgroup| cgroup.path.as_str()),
         pivot: options.pivot,
-        terminal,
     };
     rootfs::plan(&input, warnings)
 }

@@ -51,6 +51,8 @@ pub(super) fn init(me: &InChild, p: &Prepared, parent: &Channel, phase: &mut Pha
     step(Step::WorkingDirectory, || process.cwd.create(root))?;
     step(Step::Restrict, || p.rootfs.restrict(me, root))?;
     step(Step::Label, || process.labels.apply(me, proc))?;
+    // Closed for real below, which its owner must not see.
+    drop(mounted);
     step(Step::Scheduling, || process.scheduling.apply(me))?;
     step(Step::Stdio, || standard_descriptors(me, p, root))?;
     let mut warnings = Vec::new();
@@ -131,7 +133,7 @@ fn ready(me: &InChild, p: &Prepared, parent: &Channel, phase: &mut Phase, warnin
     for warning in warnings {
         parent.send(&Report::Warning(warning.clone()), None)?;
     }
-    this_process::reset_signals(me)?;
+    this_process::reset_signals(me, p.ignored_signals)?;
     // `create` is about to exit, and the container is to live on.
     this_process::set_pdeathsig(me, false)?;
     let Some(gate) = &p.gate else { return parent.send(&Report::Ready, None) };

@@ -45,6 +45,8 @@ pub struct Prepared {
     pub hooks: Hooks,
     /// The host's procfs, proved to be one.
     pub proc: OwnedFd,
+    /// The signals that our caller had us ignore, bit n - 1 for signal n.
+    pub ignored_signals: u64,
     /// The FIFO that `start` writes to; `None` for `run`, which starts at once.
     pub gate: Option<OwnedFd>,
 }

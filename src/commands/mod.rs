@@ -140,6 +140,13 @@ pub enum Command {
     Version,
 }
 
+impl Command {
+    /// Whether a process of ours becomes one of the container, so that our executable must be protected from it.
+    pub fn enters_container(&self) -> bool {
+        matches!(self, Self::Create(_) | Self::Run(_))
+    }
+}
+
 /// Runs a command. The result is the exit status: 0, or that of the container's program for a foreground `run`.
 pub fn dispatch(global: &Global, command: Command) -> Result<u8> {
     match command {

@@ -1,13 +1,12 @@
 //! `run`: create and start in one, and, in the foreground, wait and clean up.
 
-use super::{Global, RunArgs};
-use super::create::{Attachment, Made, make, poststop};
+use super::create::{Attachment, Made, make};
+use super::{Global, ON_HOST, RunArgs, destroy};
 use crate::container::report::HookState;
 use crate::container::status::Status;
 use crate::error::Result;
-use crate::hooks::{self, Kind, Place};
+use crate::hooks::{self, Kind};
 use crate::parent::wait;
-use crate::sys::pidfd::Exit;
 use crate::sys::reap;
 
 /// Runs `onggi run`; in the foreground the status is the program's.
@@ -18,40 +17,35 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
         reap::become_subreaper()?;
     }
     let made = make(global, &args.create, attachment)?;
-    let record = made.launched.record.clone();
-    let started = poststart(&made).and_then(|()| made.write_pid_file());
-    if let Err(error) = started {
-        drop(made);
-        poststop(global, &record);
-        return Err(error);
+    if let Err(error) = poststart(&made).and_then(|()| made.write_pid_file()) {
+        return Err(made.undo(global, error));
     }
     made.warn(global);
     if attachment == Attachment::Detached {
         made.keep();
         return Ok(0);
     }
-    let exit = foreground(made, args.keep)?;
-    if !args.keep {
-        poststop(global, &record);
-    }
-    Ok(exit.status())
+    foreground(global, made, args.keep)
 }
 
 fn poststart(made: &Made) -> Result<()> {
     let record = &made.launched.record;
+    if record.poststart.is_empty() {
+        return Ok(());
+    }
     let state = HookState::new(record, Status::Running, record.pid).to_json();
-    hooks::run(Kind::Poststart, &record.poststart, &state, &Place::host(None))
+    hooks::run(Kind::Poststart, &record.poststart, &state, &ON_HOST)
 }
 
 /// Waits for the program's end; then everything but, with `keep`, the cgroup and the state directory is gone.
-fn foreground(mut made: Made, keep: bool) -> Result<Exit> {
+fn foreground(global: &Global, mut made: Made, keep: bool) -> Result<u8> {
     let relay = made.launched.relay.take();
     let early = std::mem::take(&mut made.launched.early_signals);
     let exit = wait::wait(&mut made.launched.init, &made.signals, relay, &early)?;
-    if keep {
-        made.keep();
-    } else {
-        made.remove()?;
+    let record = made.launched.record.clone();
+    let entry = made.keep();
+    if !keep {
+        destroy(&entry, &record, &global.log)?;
     }
-    Ok(exit)
+    Ok(exit.status())
 }

@@ -11,7 +11,7 @@ use crate::container::report::HookState;
 use crate::container::status::Status;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::handshake::{Channel, Order, Report};
-use crate::hooks::{self, Kind, Place};
+use crate::hooks::{self, Environment, Kind, Place};
 use crate::host::Host;
 use crate::namespaces::Origin;
 use crate::sys::clone::CloneFlags;
@@ -63,7 +63,7 @@ impl<'a> Conversation<'a> {
 
     /// Serves the child until it waits at the gate, or, without one, until its program runs.
     pub fn hold(mut self, signals: &Signals, cgroup: Option<&Cgroup>, progress: &mut Progress) -> Result<Done> {
-        if self.prepared.plan.namespaces.origin(CloneFlags::USER) == Origin::New {
+        if self.prepared.namespaces.origin(CloneFlags::USER) == Origin::New {
             self.map_ids()?;
         }
         let gated = self.prepared.gate.is_some();
@@ -88,10 +88,10 @@ impl<'a> Conversation<'a> {
     fn map_ids(&self) -> Result<()> {
         let pid = self.done.init.pid;
         let proc = self.prepared.proc.as_fd();
-        if let Some(score) = self.prepared.plan.process.oom_score_adj() {
+        if let Some(score) = self.prepared.process.scheduling.oom_score_adj {
             idmap::put(proc, pid, "oom_score_adj", &score.to_string()).context("config.json: process.oomScoreAdj")?;
         }
-        idmap::write(proc, pid, &self.prepared.plan.namespaces, self.host.euid == 0)?;
+        idmap::write(proc, pid, &self.prepared.namespaces, self.host.euid == 0)?;
         self.proceed(None)
     }
 
@@ -131,7 +131,7 @@ impl<'a> Conversation<'a> {
     /// Sets the clocks of the time namespace that the child has made but not entered, and opens it.
     fn set_clocks(&self) -> Result<OwnedFd> {
         let pid = self.done.init.pid;
-        let offsets = &self.prepared.plan.namespaces.time_offsets;
+        let offsets = &self.prepared.namespaces.time_offsets;
         let lines: String =
             offsets.iter().map(|clock| format!("{} {} {}\n", clock.clock, clock.seconds, clock.nanoseconds)).collect();
         if !lines.is_empty() {
@@ -144,8 +144,8 @@ impl<'a> Conversation<'a> {
 
     fn run_hooks(&self) -> Result<()> {
         let state = HookState::new(self.record, Status::Creating, Some(self.done.init.pid)).to_json();
-        let place = Place::host(Some(&self.record.bundle));
-        let hooks = &self.prepared.plan.hooks;
+        let place = Place { cwd: Some(&self.record.bundle), environment: Environment::Inherited };
+        let hooks = &self.prepared.hooks;
         hooks::run(Kind::Prestart, &hooks.prestart, &state, &place)?;
         hooks::run(Kind::CreateRuntime, &hooks.create_runtime, &state, &place)
     }

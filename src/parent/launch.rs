@@ -13,9 +13,8 @@ use crate::handshake::Channel;
 use crate::host::Host;
 use crate::parent::console::{Console, Relay};
 use crate::plan::Plan;
-use crate::process::fds::Inherited;
 use crate::sys::clone::{Fork, clone3};
-use crate::sys::fs;
+use crate::sys::fs::{self, Access};
 use crate::sys::signal::Signals;
 use crate::sys::{Errno, namespace};
 use std::os::fd::AsFd;
@@ -25,8 +24,6 @@ use std::os::fd::AsFd;
 pub struct Options {
     /// Who gets the container's terminal.
     pub console: Option<Console>,
-    /// Descriptors of the caller that the program gets.
-    pub inherited: Inherited,
     /// Whether the init process waits for `start` (`create`) or goes on at once (`run`).
     pub gated: bool,
 }
@@ -73,12 +70,12 @@ pub fn launch(
     // What is about to be made is on disk before it is made, so that `delete --force` finds it whenever we are killed.
     claim.write(&record)?;
     let gate = if options.gated { Some(claim.open_gate()?) } else { None };
-    plan.process.raise_limits()?;
+    plan.process.rlimits.raise_own()?;
     let cgroup = match &plan.cgroup {
         Some(cgroup) => Cgroup::create(cgroup)?,
         None => None,
     };
-    let prepared = prepare::prepare(plan, &record, host, gate, options.inherited)?;
+    let prepared = prepare::prepare(plan, &record, host, gate)?;
     let (parent, child) = Channel::pair()?;
     let (init, prepared) = match clone(&prepared, cgroup.as_ref())? {
         Fork::Child(me) => {
@@ -110,11 +107,11 @@ fn record_init(record: &mut Record, init: &InitProcess, claim: &Claim) -> Result
 }
 
 fn clone(prepared: &child::Prepared, cgroup: Option<&Cgroup>) -> Result<Fork> {
-    let namespaces = &prepared.plan.namespaces;
+    let namespaces = &prepared.namespaces;
     let home = match prepared.joins.pid() {
         // Joining a PID namespace only counts for processes made later; hooks are to run in ours, so we go back after.
         Some(joined) => {
-            let own = fs::open("/proc/self/ns/pid", fs::Access::Read).context("open our own PID namespace")?;
+            let own = fs::open("/proc/self/ns/pid", Access::Read).context("open our own PID namespace")?;
             namespace::set_pid_namespace_for_children(joined).context("join the PID namespace")?;
             Some(own)
         }

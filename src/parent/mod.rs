@@ -6,5 +6,6 @@ mod idmap;
 pub mod init_process;
 pub mod launch;
 pub mod pid_file;
+pub mod pidfd_socket;
 mod prepare;
 pub mod wait;

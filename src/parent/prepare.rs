@@ -6,7 +6,6 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::namespaces::Joins;
 use crate::plan::Plan;
-use crate::process::fds::Inherited;
 use crate::rootfs;
 use crate::sys::clone::SingleThreaded;
 use crate::sys::fs::{self, Access, magic};
@@ -18,13 +17,21 @@ pub fn prepare(
     record: &Record,
     host: &Host,
     gate: Option<OwnedFd>,
-    inherited: Inherited,
 ) -> Result<Prepared> {
     let single_threaded = SingleThreaded::prove(host.threads)?;
-    let joins = Joins::prepare(&plan.namespaces)?;
-    let rootfs = rootfs::prepare(&plan.rootfs)?;
-    let proc = host_proc()?;
-    Ok(Prepared { plan, record: record.clone(), single_threaded, joins, rootfs, proc, gate, inherited })
+    Ok(Prepared {
+        record: record.clone(),
+        single_threaded,
+        joins: Joins::prepare(&plan.namespaces)?,
+        namespaces: plan.namespaces,
+        rootfs: rootfs::prepare(plan.rootfs)?,
+        process: plan.process,
+        seccomp: plan.seccomp,
+        hooks: plan.hooks,
+        proc: host_proc()?,
+        ignored_signals: host.ignored_signals,
+        gate,
+    })
 }
 
 /// The inode number of a procfs's root.

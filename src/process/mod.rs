@@ -115,6 +115,7 @@ pub(crate) mod tests {
             threads: 1,
             bounding: (1 << 41) - 1,
             permitted: (1 << 41) - 1,
+            ignored_signals: 0,
             own_cgroup: "/".to_owned(),
             apparmor: false,
             selinux: false,

@@ -56,12 +56,18 @@ pub fn runs_sealed_copy() -> Result<bool> {
 pub fn sealed_copy() -> Result<OwnedFd> {
     let source = fs::open("/proc/self/exe", Access::Read)?;
     let copy = memfd(MFD_EXEC).or_else(|error| if error.is(Errno::EINVAL) { memfd(0) } else { Err(error) })?;
-    while nix::sys::sendfile::sendfile(&copy, &source, None, 1 << 30).map_err(|errno| Error::sys("sendfile", errno))? > 0 {}
+    while send(&copy, &source)? > 0 {}
     // SAFETY: F_ADD_SEALS takes an int.
     let sealed = unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_ADD_SEALS, SEALED) };
     check(sealed.into(), || "fcntl(F_ADD_SEALS)".to_owned())?;
     // A file that is open for writing can't be executed (ETXTBSY), so it is opened anew and the first descriptor closed.
     fs::open(format!("/proc/self/fd/{}", copy.as_raw_fd()), Access::Read)
+}
+
+fn send(to: &OwnedFd, from: &OwnedFd) -> Result<libc::c_long> {
+    // SAFETY: both descriptors are open, and the null offset makes the kernel use and move that of `from`.
+    let count = unsafe { libc::sendfile(to.as_raw_fd(), from.as_raw_fd(), std::ptr::null_mut(), 1 << 30) };
+    check(count as libc::c_long, || "sendfile".to_owned())
 }
 
 fn memfd(flags: libc::c_uint) -> Result<OwnedFd> {

@@ -47,6 +47,11 @@ pub fn setresuid(_: &InChild, uid: u32) -> Result<()> {
     nix::unistd::setresuid(id, id, id).map_err(|errno| Error::sys(format!("setresuid({uid})"), errno))
 }
 
+/// Our pid as this process's own PID namespace counts.
+pub fn pid() -> i32 {
+    nix::unistd::getpid().as_raw()
+}
+
 /// Becomes user and group 0 of the user namespace that was made or joined.
 pub fn become_root(me: &InChild) -> Result<()> {
     setresgid(me, 0)?;
