@@ -14,7 +14,6 @@ use crate::seccomp;
 use crate::sys::clone::CloneFlags;
 use oci_spec::runtime::{Linux, Spec};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// What the command line says about the container itself.
 #[derive(Debug, Clone)]
@@ -71,10 +70,8 @@ impl Plan {
             false => None,
         };
         let rootfs = plan_rootfs(bundle, options, &namespaces, &mut warnings)?;
-        let seccomp = match linux.and_then(|linux| linux.seccomp().as_ref()) {
-            Some(profile) => seccomp::plan(profile, &mut warnings)?,
-            None => None,
-        };
+        let profile = linux.and_then(|linux| linux.seccomp().as_ref());
+        let seccomp = profile.map(|profile| seccomp::plan(profile, &mut warnings)).transpose()?;
         let hooks = hooks::plan(spec.hooks().as_ref())?;
         Ok(Self { namespaces, rootfs, process, cgroup, seccomp, hooks, warnings })
     }

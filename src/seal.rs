@@ -45,7 +45,7 @@ pub fn ensure() -> Result<()> {
 
 fn read_only_clone(own: &OwnedFd) -> Result<OwnedFd> {
     let tree = mount::clone_at(own, Depth::Top)?;
-    mount::set_attributes(&tree, Depth::Top, Attributes::NONE.with(Attribute::READ_ONLY), None)?;
+    mount::set_attributes(&tree, Attributes::NONE.with(Attribute::READ_ONLY), None, Depth::Top)?;
     if reexec::on_read_only_mount(&tree)? {
         return Ok(tree);
     }

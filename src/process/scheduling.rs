@@ -18,7 +18,8 @@ pub struct Scheduling {
     /// Class and level.
     io_priority: Option<(u8, u8)>,
     personality: Option<Domain>,
-    oom_score_adj: Option<i32>,
+    /// `process.oomScoreAdj`.
+    pub oom_score_adj: Option<i32>,
 }
 
 /// Plans `process.scheduler`, `process.ioPriority`, `process.oomScoreAdj`, `linux.personality`. The affinities of
