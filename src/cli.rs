@@ -191,3 +191,131 @@ fn global_help() -> String {
     );
     global_definition().help_template(body).render_help().to_string()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::commands::{CreateArgs, ListFormat, RunArgs};
+
+    fn read(line: &str) -> std::result::Result<(Globals, Action), Refusal> {
+        // `_` stands for an empty argument.
+        let argument = |word: &str| OsString::from(if word == "_" { "" } else { word });
+        let argv: Vec<OsString> = std::iter::once("onggi").chain(line.split(' ')).map(argument).collect();
+        let (globals, rest) = read_globals(&argv)?;
+        Ok((globals, rest.read()?))
+    }
+
+    fn check(line: &str, expected: Command) {
+        let (_, action) = read(line).unwrap();
+        assert_eq!(action, Action::Run(expected), "{line}");
+    }
+
+    fn check_refused(line: &str, status: u8, message: &str) {
+        let refusal = read(line).map(drop).unwrap_err();
+        assert_eq!((refusal.error.to_string().as_str(), refusal.status), (message, status), "{line}");
+    }
+
+    fn kill(id: &str, signal: &str, all: bool) -> Command {
+        Command::Kill { id: id.to_owned(), signal: signal.to_owned(), all }
+    }
+
+    #[test]
+    fn flags_and_arguments_in_any_order() {
+        let forced = Command::Delete { id: "x".to_owned(), force: true };
+        for line in ["delete -f x", "delete x -f", "delete --force=true x", "delete -force x", "delete x --force=1"] {
+            check(line, forced.clone());
+        }
+        let gentle = |id: &str| Command::Delete { id: id.to_owned(), force: false };
+        check("delete --force --force=false x", gentle("x"));
+        check("delete -- -f", gentle("-f"));
+        check("delete -", gentle("-"));
+        check("state _", Command::State { id: String::new() });
+        check("list --format=json", Command::List { format: ListFormat::Named("json".to_owned()) });
+        check("list -q -f x", Command::List { format: ListFormat::Quiet });
+    }
+
+    #[test]
+    fn kill_takes_everything_after_the_id() {
+        check("kill x", kill("x", "", false));
+        check("kill x KILL", kill("x", "KILL", false));
+        check("kill x -9", kill("x", "-9", false));
+        check("kill -a x 9", kill("x", "9", true));
+        check("kill --all x _", kill("x", "", true));
+        check("kill -- x 15", kill("x", "15", false));
+        check_refused("kill x KILL -a", 1, "onggi: \"kill\" requires a maximum of 2 argument(s)");
+        check_refused("kill", 1, "onggi: \"kill\" requires a minimum of 1 argument(s)");
+    }
+
+    #[test]
+    fn as_engines_call() {
+        let args = CreateArgs {
+            id: "c".to_owned(),
+            bundle: "/b".into(),
+            console_socket: Some("/s".into()),
+            pidfd_socket: None,
+            pid_file: Some("/p".into()),
+            no_pivot: true,
+            no_new_keyring: true,
+            preserve_fds: 2,
+        };
+        let flags = "--bundle /b --pid-file /p --console-socket /s --no-pivot --no-new-keyring --preserve-fds 2";
+        check(&format!("create {flags} --detach c"), Command::Create(args.clone()));
+        let run = |detach, keep| RunArgs { create: args.clone(), detach, keep, no_subreaper: true };
+        check(&format!("run {flags} -d --keep -no-subreaper c"), Command::Run(run(true, true)));
+        check(&format!("run -no-subreaper=true {flags} c"), Command::Run(run(false, false)));
+        let (globals, _) =
+            read("--root /r --debug --log /l --log-format json --systemd-cgroup --rootless=true state c").unwrap();
+        let expected = Globals {
+            root: Some("/r".into()),
+            log: Some("/l".into()),
+            log_format: Format::Json,
+            debug: true,
+            cgroup: true,
+            systemd_cgroup: true,
+            rootless: Some("true".to_owned()),
+        };
+        assert_eq!(globals, expected);
+        let cgroups = |line: &str| read(line).map(|(globals, _)| (globals.cgroup, globals.systemd_cgroup)).unwrap();
+        assert_eq!(cgroups("--criu /x features"), (true, false));
+        assert_eq!(cgroups("--cgroup-manager disabled features"), (false, false));
+        assert_eq!(cgroups("--cgroup-manager=systemd features"), (true, true));
+    }
+
+    #[test]
+    fn usage_errors() {
+        check_refused("bogus", 3, "No help topic for 'bogus'");
+        check_refused("bogus -h", 1, "No help topic for 'bogus'");
+        check_refused("help bogus", 3, "No help topic for 'bogus'");
+        check_refused("--bogus state x", 1, "flag provided but not defined: -bogus");
+        check_refused("state -x y", 1, "flag provided but not defined: -x");
+        check_refused("state --root /r y", 1, "flag provided but not defined: -root");
+        check_refused("list -fq", 1, "flag provided but not defined: -fq");
+        check_refused("--log", 1, "flag needs an argument: --log");
+        check_refused("create --bundle", 1, "flag needs an argument: --bundle");
+        check_refused("create --preserve-fds x y", 1, "invalid value \"x\" for flag -preserve-fds");
+        check_refused("delete --force=maybe x", 1, "invalid boolean value \"maybe\" for -force");
+        check_refused("--log-format yaml state x", 1, "invalid log-format: yaml");
+        check_refused("state", 1, "onggi: \"state\" requires exactly 1 argument(s)");
+        check_refused("list x", 1, "onggi: \"list\" requires exactly 0 argument(s)");
+        let refusal = read("state -x").map(drop).unwrap_err();
+        assert!(refusal.stderr.starts_with("Incorrect Usage: flag provided"));
+        assert!(refusal.stdout.starts_with("NAME:\n   onggi state - "));
+    }
+
+    #[test]
+    fn help() {
+        let second_line = |line: &str| match read(line).unwrap().1 {
+            Action::Help(text) if text.starts_with("NAME:\n") => text.lines().nth(1).unwrap().trim().to_owned(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(second_line("--help"), format!("onggi - {ABOUT}"));
+        assert_eq!(second_line("-h"), format!("onggi - {ABOUT}"));
+        assert_eq!(second_line("help"), format!("onggi - {ABOUT}"));
+        for line in ["create --help", "create -h", "create x -h", "help create", "--help create"] {
+            assert!(second_line(line).starts_with("onggi create - "), "{line}");
+        }
+        assert!(matches!(read("--version").unwrap().1, Action::Run(Command::Version)));
+        assert!(matches!(read("-v state").unwrap().1, Action::Run(Command::Version)));
+    }
+}

@@ -1,8 +1,12 @@
 //! Facts about this machine, read once.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::sys::fs::{self, Access};
 use crate::sys::{Errno, machine};
 use std::path::Path;
+
+/// Far more than the files read here hold, in bytes.
+const LARGEST_FILE: usize = 1 << 20;
 
 /// What this machine and the calling process offer; read once per command, then only looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,8 +80,9 @@ fn is_new_enough(release: &str) -> bool {
 }
 
 fn read(path: &str) -> Result<String> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Error::sys(format!("read {path}"), Errno::from_raw(error.raw_os_error().unwrap_or(0))))
+    let file = fs::open(path, Access::Read)?;
+    let text = fs::read_all(&file, LARGEST_FILE).with_context(|| path)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {

@@ -43,9 +43,7 @@ const VERBS: &[Verb] = &[
         count: (1, 1),
         flags_end: Positionals::BetweenFlags,
         flags: || vec![switch("force", "kill the container first; fine if there is none").short('f')],
-        understand: |flags, arguments| {
-            Ok(Command::Delete { id: first(arguments), force: flags.is_set("force") })
-        },
+        understand: |flags, arguments| Ok(Command::Delete { id: first(arguments), force: flags.is_set("force") }),
     },
     Verb {
         name: "features",
@@ -117,9 +115,7 @@ const VERBS: &[Verb] = &[
                 switch("rootless", "for a user without privileges"),
             ]
         },
-        understand: |flags, _| {
-            Ok(Command::Spec { bundle: flags.path("bundle"), rootless: flags.is_set("rootless") })
-        },
+        understand: |flags, _| Ok(Command::Spec { bundle: flags.path("bundle"), rootless: flags.is_set("rootless") }),
     },
     Verb {
         name: "start",
@@ -194,9 +190,7 @@ pub(super) fn read(program: &str, name: &OsStr, arguments: &[OsString]) -> Resul
     verb.check_count(program, arguments.len())?;
     // Ids and signals are ASCII; what is no text becomes what no id or signal can be.
     let arguments = arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    (verb.understand)(&flags, arguments)
-        .map(Action::Run)
-        .map_err(|message| Refusal::of_flag(message, verb.help()))
+    (verb.understand)(&flags, arguments).map(Action::Run).map_err(|message| Refusal::of_flag(message, verb.help()))
 }
 
 /// The help of the command `name`, if there is one.
@@ -211,7 +205,7 @@ pub(super) fn summary() -> String {
 
 impl Verb {
     fn definition(&self) -> clap::Command {
-        clap::Command::new(self.name).about(self.about).disable_help_flag(false).args((self.flags)())
+        clap::Command::new(self.name).about(self.about).args((self.flags)())
     }
 
     fn help(&self) -> String {

@@ -1,6 +1,7 @@
 //! `delete`: removes what is left of a container.
 
-use super::{Global, ON_HOST, cgroup, kill_container, observe, wrong_state};
+use super::kill::kill_container;
+use super::{Global, ON_HOST, cgroup, observe, wrong_state};
 use crate::container::record::Record;
 use crate::container::report::HookState;
 use crate::container::status::{Container, Status};
@@ -62,7 +63,7 @@ fn end(record: &Record, init: Option<&OwnedFd>) -> Result<()> {
 /// Removes everything of a container whose init process has ended, in runc's order: remaining processes, cgroup, state
 /// directory; then the poststop hooks. What is gone already is fine. A failing hook is a warning (runtime.md, Lifecycle
 /// 13), and the others still run.
-pub fn destroy(entry: &Entry, record: &Record, log: &Log) -> Result<()> {
+fn destroy(entry: &Entry, record: &Record, log: &Log) -> Result<()> {
     if let Some(cgroup) = cgroup(record)? {
         if !record.private_pid_namespace {
             cgroup.kill()?;

@@ -68,7 +68,10 @@ fn capabilities() -> Vec<String> {
     let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").ok();
     let last: u8 = last.and_then(|text| text.trim_end().parse().ok()).unwrap_or(63);
     let names = (0..=last).map(|number| (number, this_process::capability_name(number)));
-    names.filter(|(number, name)| this_process::capability_number(name) == Some(*number)).map(|(_, name)| name).collect()
+    names
+        .filter(|(number, name)| this_process::capability_number(name) == Some(*number))
+        .map(|(_, name)| name)
+        .collect()
 }
 
 #[cfg(test)]

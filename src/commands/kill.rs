@@ -42,7 +42,7 @@ fn parse(signal: &str) -> Result<i32> {
 
 /// Kills a container: its init process, whose end is that of all others in its PID namespace, or without a namespace of
 /// its own everything in its cgroup. Tells whether there was anything to kill.
-pub fn kill_container(record: &Record, init: Option<&OwnedFd>) -> Result<bool> {
+pub(super) fn kill_container(record: &Record, init: Option<&OwnedFd>) -> Result<bool> {
     let cgroup = cgroup(record)?;
     let by_cgroup = !record.private_pid_namespace;
     let killed = match (&cgroup, init) {

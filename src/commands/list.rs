@@ -148,7 +148,10 @@ mod tests {
     fn documents() {
         assert_eq!(json(&[]).unwrap(), "null\n");
         let text = json(&[report("a")]).unwrap();
-        assert!(text.starts_with("[{\"ociVersion\":\"1.3.0\",\"id\":\"a\",\"pid\":7,\"status\":\"running\","), "{text}");
+        assert!(
+            text.starts_with("[{\"ociVersion\":\"1.3.0\",\"id\":\"a\",\"pid\":7,\"status\":\"running\","),
+            "{text}"
+        );
         assert!(text.ends_with("\"owner\":\"root\"}]\n"), "{text}");
     }
 

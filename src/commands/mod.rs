@@ -11,10 +11,7 @@ mod start;
 mod state;
 mod version;
 
-pub use delete::destroy;
-pub use kill::kill_container;
 pub use list::ListFormat;
-pub use start::run_poststart;
 
 use crate::cgroup::{CgroupPath, Existing};
 use crate::container::id::ContainerId;

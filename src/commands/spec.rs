@@ -16,9 +16,15 @@ const TEMPLATE: &str = include_str!("spec.json");
 /// What differs for a user without privileges: pieces of [`TEMPLATE`] and what takes their place.
 const ROOTLESS: [(&str, &str); 5] = [
     // Limits need a delegated cgroup.
-    ("\t\t\"resources\": {\n\t\t\t\"devices\": [\n\t\t\t\t{\n\t\t\t\t\t\"allow\": false,\n\t\t\t\t\t\"access\": \"rwm\"\n\t\t\t\t}\n\t\t\t]\n\t\t},\n", "MAPPINGS"),
+    (
+        "\t\t\"resources\": {\n\t\t\t\"devices\": [\n\t\t\t\t{\n\t\t\t\t\t\"allow\": false,\n\t\t\t\t\t\"access\": \"rwm\"\n\t\t\t\t}\n\t\t\t]\n\t\t},\n",
+        "MAPPINGS",
+    ),
     ("\t\t\t{\n\t\t\t\t\"type\": \"network\"\n\t\t\t},\n", ""),
-    ("\t\t\t\t\"type\": \"cgroup\"\n\t\t\t}\n\t\t],", "\t\t\t\t\"type\": \"cgroup\"\n\t\t\t},\n\t\t\t{\n\t\t\t\t\"type\": \"user\"\n\t\t\t}\n\t\t],"),
+    (
+        "\t\t\t\t\"type\": \"cgroup\"\n\t\t\t}\n\t\t],",
+        "\t\t\t\t\"type\": \"cgroup\"\n\t\t\t},\n\t\t\t{\n\t\t\t\t\"type\": \"user\"\n\t\t\t}\n\t\t],",
+    ),
     // Group 5 has no mapping.
     ("\"mode=0620\",\n\t\t\t\t\"gid=5\"\n", "\"mode=0620\"\n"),
     // sysfs can't be mounted without owning the network namespace.

@@ -1,6 +1,7 @@
 //! `start`: lets the init process of a created container go on to its program.
 
-use super::{Global, ON_HOST, kill_container, observe, wrong_state};
+use super::kill::kill_container;
+use super::{Global, ON_HOST, observe, wrong_state};
 use crate::container::report::HookState;
 use crate::container::status::{Container, Live, Status};
 use crate::error::{Result, phrase};
@@ -30,7 +31,7 @@ pub(super) fn start(global: &Global, id: &str) -> Result<u8> {
 
 /// Runs the poststart hooks of a container that has just been started. If one fails, the container is killed (runtime.md
 /// Lifecycle 9; since version 1.3 of the specification no longer just a warning).
-pub fn run_poststart(live: &Live) -> Result<()> {
+fn run_poststart(live: &Live) -> Result<()> {
     let record = &live.record;
     if record.poststart.is_empty() {
         return Ok(());

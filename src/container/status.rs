@@ -2,7 +2,8 @@
 
 use super::record::{Phase, Record};
 use super::store::Entry;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
+use crate::sys::fs::{self, Access};
 use crate::sys::{Errno, pidfd};
 use serde::Serialize;
 use std::fmt;
@@ -136,16 +137,15 @@ struct Stat {
 
 fn stat(pid: i32) -> Result<Option<Stat>> {
     let path = format!("/proc/{pid}/stat");
-    let text = match std::fs::read(&path) {
-        Ok(text) => text,
-        Err(error) => {
-            return match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
-                Errno::ENOENT | Errno::ESRCH => Ok(None),
-                errno => Err(Error::sys(format!("read {path}"), errno)),
-            };
-        }
+    let gone = |error: &Error| error.is(Errno::ENOENT) || error.is(Errno::ESRCH);
+    // The kernel makes the line whole for one read; its longest fields come after those we want.
+    let mut text = [0; 1024];
+    let length = match fs::open(&path, Access::Read).and_then(|file| fs::read(&file, &mut text)) {
+        Err(error) if gone(&error) => return Ok(None),
+        result => result.with_context(|| path.clone())?,
     };
-    parse_stat(&text).map(Some).ok_or_else(|| Error::sys(format!("read {path}"), Errno::EPROTO))
+    let text = &text[..length];
+    parse_stat(text).map(Some).ok_or_else(|| Error::sys(format!("read {path}"), Errno::EPROTO))
 }
 
 /// proc_pid_stat(5): the second field is the program's name in parentheses and may itself hold anything.

@@ -427,7 +427,7 @@ mod tests {
         claim.write(&record("web")).unwrap();
         claim.write(&record("web")).unwrap();
         let _gate = claim.open_gate().unwrap();
-        assert_eq!(store.ids().unwrap(), [id.clone()]);
+        assert_eq!(store.ids().unwrap(), std::slice::from_ref(&id));
         drop(claim);
         assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 0);
         assert_eq!(text_of(store.find(&id)), phrase::NOT_EXIST);

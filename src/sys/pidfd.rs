@@ -107,15 +107,15 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    fn spawn(program: &str, argument: &str) -> OwnedFd {
-        // Reaped through the pidfd, so the handle of std is left alone.
-        let child = Command::new(program).arg(argument).spawn().unwrap();
+    #[allow(clippy::zombie_processes, reason = "reaped through the pidfd")]
+    fn shell(script: &str) -> OwnedFd {
+        let child = Command::new("sh").args(["-c", script]).spawn().unwrap();
         open(child.id() as i32).unwrap()
     }
 
     #[test]
     fn exit_status() {
-        let pidfd = open(Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap().id() as i32).unwrap();
+        let pidfd = shell("exit 7");
         assert!(wait_exit(&pidfd, Some(Duration::from_secs(10))).unwrap());
         assert_eq!(reap(&pidfd).unwrap(), Exit::Code(7));
         assert!(reap(&pidfd).unwrap_err().is(Errno::ECHILD));
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn killed_by_a_real_time_signal() {
-        let pidfd = spawn("sleep", "100");
+        let pidfd = shell("exec sleep 100");
         assert!(!has_exited(&pidfd).unwrap());
         assert!(send_signal(&pidfd, -9).unwrap_err().is(Errno::EINVAL));
         send_signal(&pidfd, 40).unwrap();
