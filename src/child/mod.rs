@@ -14,11 +14,11 @@ use crate::error::{Error, ErrorKind};
 use crate::handshake::{Channel, Report};
 use crate::hooks::Hooks;
 use crate::namespaces::{self, Joins};
-use crate::{process, rootfs};
 use crate::seccomp::Filter;
 use crate::sys::clone::{InChild, SingleThreaded};
 use crate::sys::fs::write_all;
 use crate::sys::{stdio, this_process};
+use crate::{process, rootfs};
 use std::os::fd::OwnedFd;
 
 /// The status of a process that could not become the container's program.

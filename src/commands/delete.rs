@@ -63,9 +63,10 @@ fn end(record: &Record, init: Option<&OwnedFd>) -> Result<()> {
 /// Removes everything of a container whose init process has ended, in runc's order: remaining processes, cgroup, state
 /// directory; then the poststop hooks. What is gone already is fine. A failing hook is a warning (runtime.md, Lifecycle
 /// 13), and the others still run.
-fn destroy(entry: &Entry, record: &Record, log: &Log) -> Result<()> {
+pub(super) fn destroy(entry: &Entry, record: &Record, log: &Log) -> Result<()> {
     if let Some(cgroup) = cgroup(record)? {
-        if !record.private_pid_namespace {
+        // A `create` that was killed has left no pid by which its init process could have been ended.
+        if !record.private_pid_namespace || record.pid.is_none() {
             cgroup.kill()?;
         }
         cgroup.remove(PATIENCE).context("remove the container's cgroup")?;

@@ -1,11 +1,10 @@
 //! `run`: create and start in one, and, in the foreground, wait and clean up.
 
 use super::create::{Attachment, Made, make};
-use super::{Global, ON_HOST, RunArgs, destroy};
-use crate::container::report::HookState;
-use crate::container::status::Status;
+use super::delete::destroy;
+use super::start::run_poststart;
+use super::{Global, RunArgs};
 use crate::error::Result;
-use crate::hooks::{self, Kind};
 use crate::parent::wait;
 use crate::sys::reap;
 
@@ -17,24 +16,17 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
         reap::become_subreaper()?;
     }
     let made = make(global, &args.create, attachment)?;
-    if let Err(error) = poststart(&made).and_then(|()| made.write_pid_file()) {
+    if let Err(error) = run_poststart(&made.launched.record).and_then(|()| made.write_pid_file()) {
         return Err(made.undo(global, error));
     }
     made.warn(global);
+    // Not only when the container ends.
+    global.log.settle();
     if attachment == Attachment::Detached {
         made.keep();
         return Ok(0);
     }
     foreground(global, made, args.keep)
-}
-
-fn poststart(made: &Made) -> Result<()> {
-    let record = &made.launched.record;
-    if record.poststart.is_empty() {
-        return Ok(());
-    }
-    let state = HookState::new(record, Status::Running, record.pid).to_json();
-    hooks::run(Kind::Poststart, &record.poststart, &state, &ON_HOST)
 }
 
 /// Waits for the program's end; then everything but, with `keep`, the cgroup and the state directory is gone.

@@ -2,8 +2,9 @@
 
 use super::kill::kill_container;
 use super::{Global, ON_HOST, observe, wrong_state};
+use crate::container::record::Record;
 use crate::container::report::HookState;
-use crate::container::status::{Container, Live, Status};
+use crate::container::status::{Container, Status};
 use crate::error::{Result, phrase};
 use crate::hooks::{self, Kind};
 
@@ -18,7 +19,11 @@ pub(super) fn start(global: &Global, id: &str) -> Result<u8> {
             entry.release(&lock)?;
             // Before the hooks: they may call us.
             drop(lock);
-            run_poststart(&live)?;
+            run_poststart(&live.record).inspect_err(|_| {
+                // The container is killed (runtime.md, Lifecycle 9; since version 1.3 no longer just a warning). The
+                // hook's failure is the news; the container may have ended by itself.
+                let _ = kill_container(&live.record, Some(&live.init));
+            })?;
             Ok(0)
         }
         Container::Running(_) => Err(wrong_state(phrase::START_RUNNING)),
@@ -29,16 +34,11 @@ pub(super) fn start(global: &Global, id: &str) -> Result<u8> {
     }
 }
 
-/// Runs the poststart hooks of a container that has just been started. If one fails, the container is killed (runtime.md
-/// Lifecycle 9; since version 1.3 of the specification no longer just a warning).
-fn run_poststart(live: &Live) -> Result<()> {
-    let record = &live.record;
+/// Runs the poststart hooks of a container that has just been started.
+pub(super) fn run_poststart(record: &Record) -> Result<()> {
     if record.poststart.is_empty() {
         return Ok(());
     }
     let state = HookState::new(record, Status::Running, record.pid).to_json();
-    hooks::run(Kind::Poststart, &record.poststart, &state, &ON_HOST).inspect_err(|_| {
-        // The hook's failure is the news; the container may have ended by itself.
-        let _ = kill_container(record, Some(&live.init));
-    })
+    hooks::run(Kind::Poststart, &record.poststart, &state, &ON_HOST)
 }

@@ -89,7 +89,7 @@ mod tests {
         serde_json::from_value(serde_json::json!({"containerID": container, "hostID": host, "size": size})).unwrap()
     }
 
-    fn check(wanted: &[(u32, u32, u32)], expected: Result<&str, &str>) {
+    fn check(wanted: &[(u32, u32, u32)], expected: std::result::Result<&str, &str>) {
         let wanted: Vec<_> = wanted.iter().copied().map(mapping).collect();
         let found = maps("linux.uidMappings", "uid", &wanted).map(|maps| IdMap::file(&maps));
         match expected {

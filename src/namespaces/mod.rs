@@ -141,7 +141,9 @@ fn time_offsets(linux: &oci_spec::runtime::Linux, time: Origin) -> Result<Vec<Ti
             let message = "time namespace offsets specified, but time namespace isn't enabled in the config";
             return Err(Error::config(field, message));
         }
-        Origin::Joined => return Err(Error::config(field, "can't change the clocks of a time namespace that is joined")),
+        Origin::Joined => {
+            return Err(Error::config(field, "can't change the clocks of a time namespace that is joined"));
+        }
     }
     let mut offsets = Vec::new();
     for (clock, offset) in wanted {

@@ -55,9 +55,18 @@ pub(super) fn plan(wanted: Option<&HashMap<String, String>>, namespaces: &Plan) 
 /// The key with `/` between its parts; whichever separator comes first is the separator (sysctl(8)).
 fn file_name(key: &str) -> String {
     match key.find(['.', '/']) {
-        Some(at) if key.as_bytes()[at] == b'.' => {
-            key.chars().map(|c| if c == '.' { '/' } else if c == '/' { '.' } else { c }).collect()
-        }
+        Some(at) if key.as_bytes()[at] == b'.' => key
+            .chars()
+            .map(|c| {
+                if c == '.' {
+                    '/'
+                } else if c == '/' {
+                    '.'
+                } else {
+                    c
+                }
+            })
+            .collect(),
         _ => key.to_owned(),
     }
 }
@@ -92,7 +101,7 @@ fn allowed(key: &str, name: &str, namespaces: &Plan) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn check(key: &str, namespaces: CloneFlags, expected: Result<&str, &str>) {
+    fn check(key: &str, namespaces: CloneFlags, expected: std::result::Result<&str, &str>) {
         let wanted = HashMap::from([(key.to_owned(), "1".to_owned())]);
         let found = plan(Some(&wanted), &Plan { create: namespaces, ..Plan::default() });
         match expected {

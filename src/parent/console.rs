@@ -32,7 +32,8 @@ impl Console {
     pub fn take(self, master: OwnedFd) -> Result<Option<Relay>> {
         match self {
             Self::Socket(socket) => {
-                socket::send(socket, MASTER_NAME, &[master.as_fd()]).context("send the terminal to --console-socket")?;
+                socket::send(socket, MASTER_NAME, &[master.as_fd()])
+                    .context("send the terminal to --console-socket")?;
                 Ok(None)
             }
             Self::Relay => Relay::start(master).map(Some),

@@ -14,10 +14,9 @@ pub fn write(proc: BorrowedFd<'_>, pid: i32, namespaces: &Plan, privileged: bool
     if !privileged {
         put(proc, pid, "setgroups", "deny")?;
     }
-    for (file, field, maps) in [
-        ("uid_map", "linux.uidMappings", &namespaces.uid_map),
-        ("gid_map", "linux.gidMappings", &namespaces.gid_map),
-    ] {
+    for (file, field, maps) in
+        [("uid_map", "linux.uidMappings", &namespaces.uid_map), ("gid_map", "linux.gidMappings", &namespaces.gid_map)]
+    {
         put(proc, pid, file, &IdMap::file(maps))
             .map_err(|error| match error.errno() {
                 Some(Errno::EPERM) => error.hint("onggi may not map these ids: it needs CAP_SETUID and CAP_SETGID"),

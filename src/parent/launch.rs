@@ -118,13 +118,12 @@ fn clone(prepared: &child::Prepared, cgroup: Option<&Cgroup>) -> Result<Fork> {
         None => None,
     };
     let first_wave = namespaces.first_wave();
-    let fork = clone3(prepared.single_threaded, first_wave, cgroup.map(Cgroup::dir)).map_err(|error| {
-        match error.errno() {
+    let fork =
+        clone3(prepared.single_threaded, first_wave, cgroup.map(Cgroup::dir)).map_err(|error| match error.errno() {
             Some(Errno::ENOSPC) => error.hint("a limit in /proc/sys/user on the number of namespaces is reached"),
             Some(Errno::EPERM) => error.hint("making namespaces needs CAP_SYS_ADMIN, or user namespaces switched on"),
             _ => error,
-        }
-    });
+        });
     if let (Some(own), Ok(Fork::Parent { .. }) | Err(_)) = (&home, &fork) {
         namespace::set_pid_namespace_for_children(own.as_fd()).context("return to our own PID namespace")?;
     }

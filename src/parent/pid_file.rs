@@ -38,8 +38,8 @@ impl PidFile {
         let mut temporary = OsString::from(".");
         temporary.push(name);
         let file = fs::create_at(&directory, &temporary, 0o666)?;
-        let written = fs::write(file, pid.to_string().as_bytes())
-            .and_then(|()| fs::rename_at(&directory, &temporary, name));
+        let written =
+            fs::write(file, pid.to_string().as_bytes()).and_then(|()| fs::rename_at(&directory, &temporary, name));
         if written.is_err() {
             // Nothing may be left behind; the first failure is the one to tell.
             let _ = fs::unlink_at(&directory, &temporary);

@@ -12,12 +12,7 @@ use crate::sys::fs::{self, Access, magic};
 use std::os::fd::OwnedFd;
 
 /// Opens namespaces, the root filesystem, the sources of bind mounts and the host's procfs.
-pub fn prepare(
-    plan: Plan,
-    record: &Record,
-    host: &Host,
-    gate: Option<OwnedFd>,
-) -> Result<Prepared> {
+pub fn prepare(plan: Plan, record: &Record, host: &Host, gate: Option<OwnedFd>) -> Result<Prepared> {
     let single_threaded = SingleThreaded::prove(host.threads)?;
     Ok(Prepared {
         record: record.clone(),
@@ -43,6 +38,5 @@ fn host_proc() -> Result<OwnedFd> {
     if fs::filesystem_magic(&proc)? == magic::PROC && fs::stat(&proc)?.inode == PROC_ROOT_INODE {
         return Ok(proc);
     }
-    Err(Error::new(ErrorKind::Unsupported, "/proc is not a procfs: mount one there"))
-        .context("open the host's procfs")
+    Err(Error::new(ErrorKind::Unsupported, "/proc is not a procfs: mount one there")).context("open the host's procfs")
 }

@@ -349,15 +349,26 @@ fn zz_scratch() {
         let f = plan(&spec, &mut Vec::new()).unwrap();
         println!("{n} {}", f.instructions());
         let t = std::time::Instant::now();
-        for _ in 0..100 { plan(&spec, &mut Vec::new()).unwrap(); }
+        for _ in 0..100 {
+            plan(&spec, &mut Vec::new()).unwrap();
+        }
         println!("{:?}", t.elapsed() / 100);
     }
     for seed in 0..1500u64 {
-        let v = match seed { 0 => serde_json::to_value(docker()).unwrap(), 1 => serde_json::to_value(podman()).unwrap(), _ => generated(seed * 0x9e37_79b9) };
+        let v = match seed {
+            0 => serde_json::to_value(docker()).unwrap(),
+            1 => serde_json::to_value(podman()).unwrap(),
+            _ => generated(seed * 0x9e37_79b9),
+        };
         let spec: LinuxSeccomp = serde_json::from_value(v.clone()).unwrap();
         let mut o = std::fs::File::create(format!("/tmp/secc/p/{seed}.json")).unwrap();
-        let prog = plan(&spec, &mut Vec::new()).map(|f| f.program.iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect::<Vec<_>>()).map_err(|e| e.to_string());
-        let p = match &prog { Ok(p) => serde_json::json!(p), Err(e) => serde_json::json!(e) };
+        let prog = plan(&spec, &mut Vec::new())
+            .map(|f| f.program.iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect::<Vec<_>>())
+            .map_err(|e| e.to_string());
+        let p = match &prog {
+            Ok(p) => serde_json::json!(p),
+            Err(e) => serde_json::json!(e),
+        };
         write!(o, "{}", serde_json::json!({"spec": v, "prog": p})).unwrap();
     }
 }
