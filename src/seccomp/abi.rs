@@ -57,7 +57,7 @@ impl Abi {
 pub(super) struct Call {
     numbers: [u16; 3],
     /// The multiplexer that x86 also takes the call by, and the first argument there.
-    multiplexed: Option<(u32, u64)>,
+    multiplexed: Option<(usize, u64)>,
 }
 
 impl Call {
@@ -67,19 +67,18 @@ impl Call {
         let multiplexed = X86_MULTIPLEXED.binary_search_by(|(known, _, _)| (*known).cmp(name)).ok();
         Some(Self {
             numbers: CALLS[at].1,
-            multiplexed: multiplexed.map(|at| (u32::from(X86_MULTIPLEXED[at].1), u64::from(X86_MULTIPLEXED[at].2))),
+            multiplexed: multiplexed.map(|at| (usize::from(X86_MULTIPLEXED[at].1), u64::from(X86_MULTIPLEXED[at].2))),
         })
     }
 
-    /// The call's number under `abi`, with the x32 bit; none when it does not exist there.
-    pub(super) fn number(self, abi: Abi) -> Option<u32> {
+    /// The call's number under `abi`, without the x32 bit; none when it does not exist there.
+    pub(super) fn number(self, abi: Abi) -> Option<usize> {
         let number = self.numbers[abi as usize];
-        let bit = if abi == Abi::X32 { X32_BIT } else { 0 };
-        (number != NO).then(|| u32::from(number) | bit)
+        (number != NO).then(|| usize::from(number))
     }
 
     /// The number of socketcall(2) or ipc(2) and its first argument, when `abi` takes the call by these as well.
-    pub(super) fn multiplexed(self, abi: Abi) -> Option<(u32, u64)> {
+    pub(super) fn multiplexed(self, abi: Abi) -> Option<(usize, u64)> {
         self.multiplexed.filter(|_| abi == Abi::X86)
     }
 }
@@ -97,15 +96,15 @@ mod tests {
 
     #[test]
     fn numbers_differ_between_the_abis() {
-        let check = |name: &str, expected: [Option<u32>; 3]| {
+        let check = |name: &str, expected: [Option<usize>; 3]| {
             let call = Call::named(name).unwrap();
             assert_eq!([Abi::X86_64, Abi::X86, Abi::X32].map(|abi| call.number(abi)), expected, "{name}");
         };
-        check("read", [Some(0), Some(3), Some(X32_BIT)]);
-        check("execve", [Some(59), Some(11), Some(X32_BIT | 520)]);
+        check("read", [Some(0), Some(3), Some(0)]);
+        check("execve", [Some(59), Some(11), Some(520)]);
         check("socketcall", [None, Some(102), None]);
-        check("fchmodat2", [Some(452), Some(452), Some(X32_BIT | 452)]);
-        check("file_getattr", [Some(468), Some(468), Some(X32_BIT | 468)]);
+        check("fchmodat2", [Some(452), Some(452), Some(452)]);
+        check("file_getattr", [Some(468), Some(468), Some(468)]);
         assert!(Call::named("no_such_call").is_none());
         assert_eq!(Call::named("socket").unwrap().multiplexed(Abi::X86), Some((102, 1)));
         assert_eq!(Call::named("socket").unwrap().multiplexed(Abi::X86_64), None);

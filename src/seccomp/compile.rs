@@ -80,25 +80,20 @@ fn section<'a>(profile: &Profile<'_>, table: &'a Table, x32: Option<&'a Table>) 
 
 /// Adds the ranges of one ABI, whose numbers start at `base`.
 fn push_table<'a>(ranges: &mut Vec<Range<'a>>, profile: &Profile<'_>, table: &'a Table, base: u32) {
-    let default = Outcome::Return(profile.default_returns);
-    let mut first = base;
-    for (number, verdict) in &table.verdicts {
-        if *number > first {
-            push(ranges, first, default);
-        }
+    let mut number = base;
+    for verdict in &table.verdicts {
         let outcome = match verdict {
-            Verdict::Always(returns) => Outcome::Return(*returns),
-            Verdict::When(alternatives) => Outcome::Check { alternatives, wide: table.abi.is_wide() },
+            None => Outcome::Return(profile.default_returns),
+            Some(Verdict::Always(returns)) => Outcome::Return(*returns),
+            Some(Verdict::When(alternatives)) => Outcome::Check { alternatives, wide: table.abi.is_wide() },
         };
-        push(ranges, *number, outcome);
-        first = number + 1;
+        push(ranges, number, outcome);
+        number += 1;
     }
-    if table.last.is_none_or(|last| last >= first) {
-        push(ranges, first, default);
-    }
-    if let Some(last) = table.last {
-        push(ranges, first.max(last + 1), Outcome::Return(profile.newer_returns));
-    }
+    // A profile that names no call of this ABI at all does not know it; as in runc its default holds.
+    let named = number != base;
+    let rest = if named { profile.newer_returns } else { profile.default_returns };
+    push(ranges, number, Outcome::Return(rest));
 }
 
 /// Adds a range, unless it only continues the one before it.

@@ -91,10 +91,13 @@ fn all_hold(conditions: &[LinuxSeccompArg], skip_first: bool, args: &[u64; 6], w
     if repeated { each.any(|it| it) } else { each.all(|it| it) }
 }
 
+/// A name and its numbers.
+type Row = (&'static str, [u16; 3]);
+
 /// The rows of the tables for each name of each rule, so that they are looked up once.
 struct Semantics<'a> {
     spec: &'a LinuxSeccomp,
-    rows: Vec<Vec<Option<&'static (&'static str, [u16; 3])>>>,
+    rows: Vec<Vec<Option<&'static Row>>>,
 }
 
 impl<'a> Semantics<'a> {
@@ -237,7 +240,7 @@ fn podman() -> LinuxSeccomp {
 
 #[test]
 fn engines_profiles_mean_what_they_say() {
-    for (name, spec, most) in [("docker", docker(), 600), ("podman", podman(), 900)] {
+    for (name, spec, most) in [("docker", docker(), 350), ("podman", podman(), 400)] {
         let mut warnings = Vec::new();
         let filter = plan(&spec, &mut warnings).unwrap();
         assert_eq!(warnings, [""; 0], "{name}");
@@ -340,35 +343,4 @@ fn far_jumps_and_too_long_programs() {
     let error = plan(&profile(40), &mut Vec::new()).unwrap_err().to_string();
     assert!(error.starts_with("config.json: linux.seccomp.syscalls: needs "), "{error}");
     assert!(error.ends_with(" instructions, the kernel takes 4096: use fewer rules"), "{error}");
-}
-
-#[test]
-fn zz_scratch() {
-    use std::io::Write;
-    for (n, spec) in [("docker", docker()), ("podman", podman())] {
-        let f = plan(&spec, &mut Vec::new()).unwrap();
-        println!("{n} {}", f.instructions());
-        let t = std::time::Instant::now();
-        for _ in 0..100 {
-            plan(&spec, &mut Vec::new()).unwrap();
-        }
-        println!("{:?}", t.elapsed() / 100);
-    }
-    for seed in 0..1500u64 {
-        let v = match seed {
-            0 => serde_json::to_value(docker()).unwrap(),
-            1 => serde_json::to_value(podman()).unwrap(),
-            _ => generated(seed * 0x9e37_79b9),
-        };
-        let spec: LinuxSeccomp = serde_json::from_value(v.clone()).unwrap();
-        let mut o = std::fs::File::create(format!("/tmp/secc/p/{seed}.json")).unwrap();
-        let prog = plan(&spec, &mut Vec::new())
-            .map(|f| f.program.iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect::<Vec<_>>())
-            .map_err(|e| e.to_string());
-        let p = match &prog {
-            Ok(p) => serde_json::json!(p),
-            Err(e) => serde_json::json!(e),
-        };
-        write!(o, "{}", serde_json::json!({"spec": v, "prog": p})).unwrap();
-    }
 }

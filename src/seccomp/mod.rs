@@ -2,9 +2,11 @@
 //!
 //! The phases, each in its file: [`profile`] checks the block of config.json, [`verdicts`] looks the names up and says
 //! what becomes of each system call number, [`compile`] makes the program of this with the [`assembler`]. [`abi`] and
-//! `tables`, which `generate_tables.py` writes, know the machine's calls. The verdicts are those of runc with
-//! libseccomp, one case aside: where the conditions of two alternatives of one call hold together and their actions
-//! differ, the profile's order decides here, an order by argument and operator in libseccomp.
+//! `tables`, which `generate_tables.py` writes, know the machine's calls.
+//!
+//! The verdicts are those of runc with libseccomp, but for two rules of one call whose conditions can hold together and
+//! whose actions differ: here the earlier rule decides, while libseccomp sorts them by argument and operator, or refuses
+//! them when one's conditions are among the other's.
 //!
 //! From seccompiler come the instruction type, the values of actions and the comparisons of arguments. The rest is our
 //! own, since its filters have one architecture and one action, kill all others and know no call numbers.

@@ -3,7 +3,7 @@
 use super::abi::{Abi, Call};
 use super::profile::{Comparison, Condition, Profile, Rule};
 use crate::error::{Error, Result};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What becomes of one system call number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,10 +28,9 @@ pub(super) struct Alternative {
 pub(super) struct Table {
     /// The ABI.
     pub(super) abi: Abi,
-    /// By number, with the x32 bit. Numbers that are not here get the profile's default.
-    pub(super) verdicts: BTreeMap<u32, Verdict>,
-    /// The largest number that the profile names, in whatever rule; larger ones are newer than the profile.
-    pub(super) last: Option<u32>,
+    /// By number. None gets the profile's default, and what lies past the end is newer than the profile: each call that
+    /// it names has a place here, even when its rule has no effect.
+    pub(super) verdicts: Vec<Option<Verdict>>,
 }
 
 /// The verdicts of all ABIs of a profile, and the names that none of this machine's ABIs knows.
@@ -49,7 +48,7 @@ impl Verdicts {
     /// # Errors
     /// `InvalidConfig` when the same condition has two actions.
     pub(super) fn new(profile: &Profile<'_>, warnings: &mut Vec<String>) -> Result<Self> {
-        let table = |abi: &Abi| Table { abi: *abi, verdicts: BTreeMap::new(), last: None };
+        let table = |abi: &Abi| Table { abi: *abi, verdicts: Vec::new() };
         let mut verdicts = Self { tables: profile.abis.iter().map(table).collect(), unknown: BTreeSet::new() };
         let mut coarse = BTreeSet::new();
         for (at, rule) in profile.rules.iter().enumerate() {
@@ -78,10 +77,10 @@ impl Verdicts {
     }
 
     /// socketcall(2) and ipc(2) get their arguments in memory, where a filter can't look.
-    fn warn(&self, coarse: &BTreeSet<(u32, &str)>, warnings: &mut Vec<String>) {
+    fn warn(&self, coarse: &BTreeSet<(usize, &str)>, warnings: &mut Vec<String>) {
         let Some(table) = self.tables.iter().find(|table| table.abi == Abi::X86) else { return };
         for (number, name) in coarse {
-            if matches!(table.verdicts.get(number), Some(Verdict::When(_))) {
+            if matches!(table.verdicts.get(*number), Some(Some(Verdict::When(_)))) {
                 let by = if Call::named("ipc").and_then(|ipc| ipc.number(Abi::X86)) == Some(*number) {
                     "ipc"
                 } else {
@@ -110,8 +109,12 @@ impl Clash {
 }
 
 impl Table {
+    /// Makes a place for a call that the profile names.
     fn note(&mut self, call: Call) {
-        self.last = self.last.max(call.number(self.abi));
+        let length = call.number(self.abi).map_or(0, |number| number + 1);
+        if self.verdicts.len() < length {
+            self.verdicts.resize(length, None);
+        }
     }
 
     fn add(&mut self, call: Call, rule: &Rule<'_>) -> std::result::Result<(), Clash> {
@@ -134,21 +137,19 @@ impl Table {
     /// A rule without conditions wins over all with, whatever the order, and over later ones without. The same
     /// conditions twice are an error when they return different things. Podman's profile names setns in two rules
     /// without conditions and depends on this.
-    fn settle(&mut self, number: u32, conditions: Vec<Condition>, returns: u32) -> std::result::Result<(), ()> {
-        match self.verdicts.get_mut(&number) {
+    fn settle(&mut self, number: usize, conditions: Vec<Condition>, returns: u32) -> std::result::Result<(), ()> {
+        // A multiplexer has a smaller number than the calls it takes, which were noted.
+        let Some(verdict) = self.verdicts.get_mut(number) else { return Ok(()) };
+        match verdict {
             Some(Verdict::Always(_)) => {}
-            Some(Verdict::When(alternatives)) if !conditions.is_empty() => {
+            _ if conditions.is_empty() => *verdict = Some(Verdict::Always(returns)),
+            None => *verdict = Some(Verdict::When(vec![Alternative { conditions, returns }])),
+            Some(Verdict::When(alternatives)) => {
                 match alternatives.iter().find(|known| known.conditions == conditions) {
                     Some(known) if known.returns != returns => return Err(()),
                     Some(_) => {}
                     None => alternatives.push(Alternative { conditions, returns }),
                 }
-            }
-            _ if conditions.is_empty() => {
-                self.verdicts.insert(number, Verdict::Always(returns));
-            }
-            _ => {
-                self.verdicts.insert(number, Verdict::When(vec![Alternative { conditions, returns }]));
             }
         }
         Ok(())
@@ -161,10 +162,12 @@ mod tests {
     use super::*;
     use oci_spec::runtime::LinuxSeccomp;
 
+    /// A rule in short form: name, action, and index, operator, value of each argument.
+    type Short<'a> = (&'a str, &'a str, &'a [(usize, &'a str, u64)]);
+
     const ALLOW: u32 = 0x7fff_0000;
 
-    /// The verdicts for rules in short form: names, action, `index op value` triples.
-    fn verdicts(rules: &[(&str, &str, &[(usize, &str, u64)])]) -> (Result<Verdicts>, Vec<String>) {
+    fn verdicts(rules: &[Short<'_>]) -> (Result<Verdicts>, Vec<String>) {
         let rules: Vec<_> = rules
             .iter()
             .map(|(name, action, args)| {
@@ -187,9 +190,9 @@ mod tests {
 
     #[test]
     fn a_rule_without_conditions_wins() {
-        let check = |rules: &[(&str, &str, &[(usize, &str, u64)])], expected: u32| {
+        let check = |rules: &[Short<'_>], expected: u32| {
             let verdicts = verdicts(rules).0.unwrap();
-            assert_eq!(verdicts.tables[0].verdicts[&0], Verdict::Always(expected), "{rules:?}");
+            assert_eq!(verdicts.tables[0].verdicts[0], Some(Verdict::Always(expected)), "{rules:?}");
         };
         check(&[("read", "ALLOW", &[])], ALLOW);
         check(&[("read", "ALLOW", &[]), ("read", "LOG", &[(0, "EQ", 1)])], ALLOW);
@@ -200,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_same_condition_with_two_actions_is_refused() {
-        let check = |rules: &[(&str, &str, &[(usize, &str, u64)])], expected: &str| {
+        let check = |rules: &[Short<'_>], expected: &str| {
             let error = verdicts(rules).0.unwrap_err();
             assert_eq!(error.to_string(), format!("config.json: linux.seccomp.syscalls[1]: {expected}"));
         };
@@ -225,7 +228,7 @@ mod tests {
         let (verdicts_, warnings) = verdicts(&[("socket", "ALLOW", &[(0, "NE", 40)])]);
         let conditions = vec![Condition { index: 0, comparison: Comparison::Eq, value: 1 }];
         let expected = Verdict::When(vec![Alternative { conditions, returns: ALLOW }]);
-        assert_eq!(verdicts_.unwrap().tables[1].verdicts[&102], expected);
+        assert_eq!(verdicts_.unwrap().tables[1].verdicts[102], Some(expected));
         let warning = "conditions on arguments of socket can't be checked for 32-bit programs that use socketcall";
         assert_eq!(warnings, [format!("linux.seccomp: {warning}")]);
         let (_, none) = verdicts(&[("socket", "ALLOW", &[(0, "NE", 40)]), ("socketcall", "ALLOW", &[])]);
@@ -237,7 +240,6 @@ mod tests {
         let (verdicts, _) = verdicts(&[("no_such", "ALLOW", &[]), ("close", "ERRNO", &[]), ("a_b", "LOG", &[])]);
         let verdicts = verdicts.unwrap();
         assert_eq!(verdicts.unknown.iter().map(String::as_str).collect::<Vec<_>>(), ["a_b", "no_such"]);
-        assert!(verdicts.tables[0].verdicts.is_empty());
-        assert_eq!(verdicts.tables[0].last, Some(3), "a rule that is skipped still names its calls");
+        assert_eq!(verdicts.tables[0].verdicts, [None, None, None, None], "a rule that is skipped still names close");
     }
 }
