@@ -1,0 +1,121 @@
+//! Default devices and links, and `linux.devices`.
+
+use crate::harness::Bundle;
+use serde_json::{Value, json};
+
+const DEFAULTS: [(&str, &str); 6] = [
+    ("/dev/null", "1:3"),
+    ("/dev/zero", "1:5"),
+    ("/dev/full", "1:7"),
+    ("/dev/random", "1:8"),
+    ("/dev/urandom", "1:9"),
+    ("/dev/tty", "5:0"),
+];
+
+fn stat(bundle: &mut Bundle, paths: &[&str]) -> Value {
+    let mut args = vec!["stat"];
+    args.extend(paths);
+    bundle.probe(&args)
+}
+
+#[test]
+fn defaults_and_links() {
+    let mut bundle = Bundle::new();
+    let mut paths: Vec<&str> = DEFAULTS.iter().map(|(path, _)| *path).collect();
+    paths.extend(["/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/ptmx"]);
+    let seen = stat(&mut bundle, &paths);
+    for (path, numbers) in DEFAULTS {
+        let node = &seen[path];
+        assert_eq!((&node["kind"], &node["rdev"]), (&json!("char"), &json!(numbers)), "{path}");
+        assert_eq!((&node["mode"], &node["uid"], &node["gid"]), (&json!(0o666), &json!(0), &json!(0)), "{path}");
+    }
+    for (path, target) in [
+        ("/dev/fd", "/proc/self/fd"),
+        ("/dev/stdin", "/proc/self/fd/0"),
+        ("/dev/stdout", "/proc/self/fd/1"),
+        ("/dev/stderr", "/proc/self/fd/2"),
+        ("/dev/ptmx", "pts/ptmx"),
+    ] {
+        assert_eq!(seen[path]["target"], target, "{path}");
+    }
+}
+
+#[test]
+fn they_work() {
+    let mut bundle = Bundle::new();
+    bundle.script(
+        "echo x > /dev/null && test $(head -c 8 /dev/zero | wc -c) = 8 && test $(head -c 8 /dev/urandom | wc -c) = 8 \
+         && ! echo x > /dev/full && echo err > /dev/stderr && echo out > /dev/stdout",
+    );
+    let done = bundle.run().ok();
+    assert_eq!(done.stdout, "out\n");
+    assert!(done.stderr.contains("err\n"), "{done}");
+}
+
+#[test]
+fn listed_ones_with_mode_and_owner() {
+    let mut bundle = Bundle::new();
+    bundle.set("/process/user/umask", json!(0o77));
+    bundle.set(
+        "/linux/devices",
+        json!([
+            {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o666, "uid": 3, "gid": 4},
+            {"path": "/dev/deep/disk", "type": "b", "major": 7, "minor": 0, "fileMode": 0o640},
+            {"path": "/dev/pipe", "type": "p"},
+            {"path": "/dev/unbuffered", "type": "u", "major": 1, "minor": 3},
+        ]),
+    );
+    let seen = stat(&mut bundle, &["/dev/fuse", "/dev/deep/disk", "/dev/pipe", "/dev/unbuffered", "/dev/deep"]);
+    let fuse = &seen["/dev/fuse"];
+    assert_eq!(
+        (&fuse["kind"], &fuse["rdev"], &fuse["mode"]),
+        (&json!("char"), &json!("10:229"), &json!(0o666)),
+        "no umask"
+    );
+    assert_eq!((&fuse["uid"], &fuse["gid"]), (&json!(3), &json!(4)));
+    let disk = &seen["/dev/deep/disk"];
+    assert_eq!((&disk["kind"], &disk["rdev"], &disk["mode"]), (&json!("block"), &json!("7:0"), &json!(0o640)));
+    assert_eq!(seen["/dev/deep"]["mode"], 0o755);
+    assert_eq!(seen["/dev/pipe"]["kind"], "fifo");
+    assert_eq!((&seen["/dev/unbuffered"]["kind"], &seen["/dev/unbuffered"]["mode"]), (&json!("char"), &json!(0o666)));
+}
+
+#[test]
+fn default_paths_can_be_listed() {
+    let mut bundle = Bundle::new();
+    bundle.set(
+        "/linux/devices",
+        json!([{"path": "/dev/zero", "type": "c", "major": 1, "minor": 5, "fileMode": 0o600, "uid": 9}]),
+    );
+    let seen = stat(&mut bundle, &["/dev/zero"]);
+    assert_eq!((&seen["/dev/zero"]["mode"], &seen["/dev/zero"]["uid"]), (&json!(0o600), &json!(9)));
+}
+
+#[test]
+fn bad_ones_are_refused() {
+    for device in [
+        json!({"path": "/dev/x", "type": "z", "major": 1, "minor": 3}),
+        json!({"path": "/dev/x", "type": "c", "major": -1, "minor": 3}),
+        json!({"path": "", "type": "c", "major": 1, "minor": 3}),
+    ] {
+        let mut bundle = Bundle::new();
+        bundle.set("/linux/devices", json!([device])).args(&["/bin/true"]);
+        bundle.run().exits(1).says("linux.devices[0]");
+    }
+}
+
+/// With a bind mount of `/dev` nothing is made in it: it is somebody else's directory.
+#[test]
+fn nothing_is_made_in_a_bound_dev() {
+    let mut bundle = Bundle::new();
+    let other = bundle.path().join("other-dev");
+    std::fs::create_dir(&other).unwrap();
+    for point in ["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev"] {
+        bundle.without_mount(point);
+    }
+    bundle.set("/mounts/-", json!({"destination": "/dev", "type": "bind", "source": other, "options": ["bind"]}));
+    bundle.script("ls -a /dev");
+    // No /dev/null to reopen: stdin is not the host's.
+    assert_eq!(bundle.start_with("run", &[]).stdin_text("").run().ok().stdout, ".\n..\n");
+    assert_eq!(std::fs::read_dir(&other).unwrap().count(), 0);
+}

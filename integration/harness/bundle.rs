@@ -1,0 +1,289 @@
+//! A bundle in a directory of its own, with a state root and a container id that no other test has.
+
+use super::command::words;
+use super::{Invocation, Outcome, Report, binary, probe_path, test_cgroup, wait_until};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What of busybox the tests use inside; a link each in `/bin`.
+const APPLETS: [&str; 40] = [
+    "sh", "ash", "true", "false", "sleep", "echo", "cat", "id", "ps", "ls", "mount", "umount", "hostname", "mkdir",
+    "touch", "rm", "grep", "kill", "stty", "tty", "head", "wc", "mknod", "dd", "chmod", "chown", "ln", "test", "env",
+    "date", "printf", "readlink", "stat", "su", "sync", "mv", "cp", "find", "nc", "usleep",
+];
+
+/// The unchanged template that the binary's own `spec` writes, as text.
+pub fn template() -> &'static str {
+    static TEMPLATE: OnceLock<String> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let dir = tempfile::tempdir().expect("scratch directory");
+        let made = std::process::Command::new(binary()).arg("spec").current_dir(dir.path()).output().expect("spec");
+        assert!(made.status.success(), "spec: {}", String::from_utf8_lossy(&made.stderr));
+        fs::read_to_string(dir.path().join("config.json")).expect("config.json")
+    })
+}
+
+/// A bundle, and everything a test leaves behind, removed with it.
+pub struct Bundle {
+    dir: tempfile::TempDir,
+    /// The container's id, unique among all tests of this run.
+    pub id: String,
+    /// What `save` writes to config.json.
+    pub config: Value,
+    state: PathBuf,
+}
+
+impl Bundle {
+    /// A busybox root filesystem and the `spec` template with `terminal` off.
+    pub fn new() -> Self {
+        let config: Value = serde_json::from_str(template()).expect("the template is JSON");
+        let mut bundle = Self::empty(config);
+        bundle.set("/process/terminal", json!(false));
+        bundle.make_rootfs();
+        bundle
+    }
+
+    /// The same without a root filesystem, with any config.
+    pub fn empty(config: Value) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        test_cgroup();
+        let dir = tempfile::Builder::new().prefix("onggi-").tempdir().expect("scratch directory");
+        // Container root of a user namespace must be able to walk through it.
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
+        // The last letter keeps one id from being the beginning of another.
+        let id = format!("t{}-{}x", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        fs::create_dir(dir.path().join("logs")).expect("mkdir");
+        let state = dir.path().join("state");
+        Self { dir, id, config, state }
+    }
+
+    /// The bundle directory.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The root filesystem on the host.
+    pub fn rootfs(&self) -> PathBuf {
+        self.path().join("rootfs")
+    }
+
+    /// The state root that commands get by `--root`.
+    pub fn state_root(&self) -> &Path {
+        &self.state
+    }
+
+    /// Where output files lie.
+    pub fn logs(&self) -> PathBuf {
+        self.path().join("logs")
+    }
+
+    fn make_rootfs(&self) {
+        let root = self.rootfs();
+        for dir in ["bin", "etc", "proc", "sys", "dev", "tmp", "root", "run", "data"] {
+            fs::create_dir_all(root.join(dir)).expect("mkdir");
+        }
+        fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).expect("chmod");
+        fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed (integration/install)");
+        for applet in APPLETS {
+            symlink("busybox", root.join("bin").join(applet)).expect("link");
+        }
+        fs::copy(probe_path(), root.join("probe")).expect("the probe");
+        fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
+            .expect("passwd");
+        fs::write(root.join("etc/group"), "root:x:0:\ntty:x:5:\nuser:x:1000:\n").expect("group");
+    }
+
+    /// Sets what a JSON pointer names, making objects on the way; `-` appends to an array.
+    pub fn set(&mut self, pointer: &str, value: Value) -> &mut Self {
+        set(&mut self.config, pointer, value);
+        self
+    }
+
+    /// Removes what a JSON pointer names.
+    pub fn unset(&mut self, pointer: &str) -> &mut Self {
+        let (parent, key) = pointer.rsplit_once('/').expect("a pointer has a slash");
+        if let Some(Value::Object(parent)) = self.config.pointer_mut(parent) {
+            parent.remove(key);
+        }
+        self
+    }
+
+    /// What a JSON pointer names, for reading.
+    pub fn get(&self, pointer: &str) -> &Value {
+        self.config.pointer(pointer).unwrap_or(&Value::Null)
+    }
+
+    /// Sets `process.args`.
+    pub fn args(&mut self, args: &[&str]) -> &mut Self {
+        self.set("/process/args", json!(args))
+    }
+
+    /// Sets `process.args` to a shell script.
+    pub fn script(&mut self, script: &str) -> &mut Self {
+        self.args(&["/bin/sh", "-c", script])
+    }
+
+    /// Appends a mount.
+    pub fn mount(&mut self, destination: &str, kind: &str, source: impl AsRef<Path>, options: &[&str]) -> &mut Self {
+        let source = source.as_ref();
+        self.set("/mounts/-", json!({"destination": destination, "type": kind, "source": source, "options": options}))
+    }
+
+    /// The index of the mount at `destination` in the config.
+    pub fn mount_index(&self, destination: &str) -> usize {
+        let mounts = self.get("/mounts").as_array().expect("mounts");
+        mounts.iter().position(|mount| mount["destination"] == destination).expect("the mount is there")
+    }
+
+    /// Takes the mount at `destination` out of the config.
+    pub fn without_mount(&mut self, destination: &str) -> &mut Self {
+        let index = self.mount_index(destination);
+        self.config["mounts"].as_array_mut().expect("mounts").remove(index);
+        self
+    }
+
+    /// Takes the namespace out of the config.
+    pub fn without_namespace(&mut self, kind: &str) -> &mut Self {
+        self.config["linux"]["namespaces"].as_array_mut().expect("namespaces").retain(|ns| ns["type"] != kind);
+        self
+    }
+
+    /// Adds a namespace, by path if one is given.
+    pub fn namespace(&mut self, kind: &str, path: Option<&Path>) -> &mut Self {
+        self.without_namespace(kind);
+        let entry = path.map_or_else(|| json!({ "type": kind }), |path| json!({ "type": kind, "path": path }));
+        self.set("/linux/namespaces/-", entry)
+    }
+
+    /// Writes config.json.
+    pub fn save(&self) {
+        let text = serde_json::to_string_pretty(&self.config).expect("JSON");
+        fs::write(self.path().join("config.json"), text).expect("config.json");
+    }
+
+    /// The binary with our `--root` and these arguments, not yet run. `config.json` is left as it is.
+    pub fn invoke(&self, args: &[&str]) -> Invocation {
+        let mut all = words(&["--root", self.state.to_str().expect("utf-8")]);
+        all.extend(words(args));
+        Invocation::runtime(&self.logs(), all).env("ONGGI_TEST_ID", &self.id)
+    }
+
+    /// Runs the binary with our `--root` and these arguments.
+    pub fn onggi(&self, args: &[&str]) -> Outcome {
+        self.invoke(args).run()
+    }
+
+    /// A verb on our container: `onggi --root .. VERB FLAGS ID`.
+    pub fn verb(&self, verb: &str, flags: &[&str]) -> Outcome {
+        let mut args = vec![verb];
+        args.extend(flags);
+        args.push(&self.id);
+        self.onggi(&args)
+    }
+
+    /// Writes the config and prepares `create` or `run` with `flags`.
+    pub fn start_with(&self, verb: &str, flags: &[&str]) -> Invocation {
+        self.save();
+        let bundle = self.path().to_str().expect("utf-8");
+        let mut args = vec![verb, "--bundle", bundle];
+        args.extend(flags);
+        args.push(&self.id);
+        self.invoke(&args)
+    }
+
+    /// Writes the config and runs the container in the foreground.
+    pub fn run(&self) -> Outcome {
+        self.start_with("run", &[]).run()
+    }
+
+    /// Writes the config and creates the container.
+    pub fn create(&self) -> Outcome {
+        self.start_with("create", &[]).run()
+    }
+
+    /// `kill ID SIGNAL`.
+    pub fn kill(&self, signal: &str) -> Outcome {
+        self.onggi(&["kill", &self.id, signal])
+    }
+
+    /// `state`, as JSON.
+    #[track_caller]
+    pub fn state(&self) -> Value {
+        self.verb("state", &[]).ok().json()
+    }
+
+    /// `status` in the state.
+    #[track_caller]
+    pub fn status(&self) -> String {
+        self.state()["status"].as_str().expect("status").to_owned()
+    }
+
+    /// Host pid of the container's init.
+    #[track_caller]
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.state()["pid"].as_i64().expect("pid")).expect("pid")
+    }
+
+    /// Waits until the container has stopped.
+    #[track_caller]
+    pub fn wait_stopped(&self) {
+        wait_until("the container stops", || self.status() == "stopped");
+    }
+
+    /// Runs `probe report` with `options` as the container's process.
+    #[track_caller]
+    pub fn report_with(&mut self, options: &[&str]) -> Report {
+        let mut args = vec!["/probe", "report"];
+        args.extend(options);
+        self.args(&args);
+        Report::parse(&self.run().ok())
+    }
+
+    /// Runs `probe report` as the container's process.
+    #[track_caller]
+    pub fn report(&mut self) -> Report {
+        self.report_with(&[])
+    }
+
+    /// Runs another verb of the probe as the container's process and parses what it prints.
+    #[track_caller]
+    pub fn probe(&mut self, args: &[&str]) -> Value {
+        let mut all = vec!["/probe"];
+        all.extend(args);
+        self.args(&all);
+        self.run().ok().json()
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        if self.state.join(&self.id).exists() {
+            self.verb("delete", &["--force"]);
+        }
+    }
+}
+
+fn set(value: &mut Value, pointer: &str, new: Value) {
+    let mut at = value;
+    for key in pointer.trim_start_matches('/').split('/') {
+        let key = key.replace("~1", "/").replace("~0", "~");
+        if at.is_null() {
+            *at = if key == "-" { json!([]) } else { json!({}) };
+        }
+        at = match at {
+            Value::Array(list) => {
+                let index = if key == "-" { list.len() } else { key.parse::<usize>().expect("an index") };
+                if index == list.len() {
+                    list.push(Value::Null);
+                }
+                list.get_mut(index).expect("an index in range")
+            }
+            other => other.as_object_mut().expect("an object").entry(key).or_insert(Value::Null),
+        };
+    }
+    *at = new;
+}

@@ -1,0 +1,84 @@
+//! What every test stands on: bundles, running the binary with a deadline, the probe, snapshots of the host.
+//!
+//! The binary under test is the one cargo built, or `ONGGI_BIN`: another runtime can be put in its place to see
+//! whether a test asks for what the field does. Texts of errors are then not compared.
+
+mod bundle;
+mod command;
+mod debian;
+mod probe;
+mod pty;
+mod snapshot;
+mod trace;
+
+pub use bundle::{Bundle, template};
+pub use command::{Invocation, Outcome, Running};
+pub use debian::debian_root;
+pub use probe::{Report, capability_mask, probe_path};
+pub use pty::{ConsoleSocket, Pty};
+pub use snapshot::Snapshot;
+pub use trace::Trace;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// The binary under test.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match std::env::var_os("ONGGI_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => PathBuf::from(env!("CARGO_BIN_EXE_onggi")),
+    })
+}
+
+/// Whether another runtime than onggi is under test: its texts are its own.
+pub fn is_peer() -> bool {
+    static PEER: OnceLock<bool> = OnceLock::new();
+    *PEER.get_or_init(|| {
+        let version = std::process::Command::new(binary()).arg("--version").output().expect("the binary runs");
+        !String::from_utf8_lossy(&version.stdout).starts_with("onggi")
+    })
+}
+
+/// Our own cgroup below `/sys/fs/cgroup`, which `integration/enter` made.
+///
+/// # Panics
+/// Outside of `integration/enter`: the tests would touch the machine.
+pub fn test_cgroup() -> String {
+    std::env::var("ONGGI_TEST_CGROUP").expect("run this by `integration/enter cargo test --test integration`")
+}
+
+/// Whether this machine's cgroup v2 has `controller`; says visibly why `what` does not run where it has not.
+pub fn needs(controller: &str, what: &str) -> bool {
+    let available = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    if available.split_whitespace().any(|name| name == controller) {
+        return true;
+    }
+    skip(what, &format!("cgroup v2 controller {controller} is not available on this machine; needs one that has it"));
+    false
+}
+
+/// Says that `what` does not run here, and why; `integration/enter` lists these in its last line.
+pub fn skip(what: &str, why: &str) {
+    // Past the capture of libtest: a skip must be seen even when everything passes.
+    let mut terminal = std::io::stderr();
+    writeln!(terminal, "SKIP {what}: {why}").expect("stderr");
+    if let Some(list) = std::env::var_os("ONGGI_TEST_SKIPS") {
+        let mut list = std::fs::OpenOptions::new().append(true).open(list).expect("the list of skips");
+        writeln!(list, "{what} ({why})").expect("the list of skips");
+    }
+}
+
+/// Waits until `ready` says so.
+///
+/// # Panics
+/// After ten seconds, with `what` in the message.
+pub fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !ready() {
+        assert!(Instant::now() < end, "waited ten seconds in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,147 @@
+//! What a container could leave on the host, looked at before and after.
+
+use super::Bundle;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Everything on the host that the containers of one bundle could change. Tests run side by side, so that what
+/// is shared is filtered by the bundle's id and directory.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The whole mount table of the tests' namespace: no test may change it.
+    mounts: Vec<String>,
+    /// Cgroups with the id in their path.
+    cgroups: Vec<String>,
+    /// Processes with the id in their cgroup, environment or mount table; zombies by their cgroup.
+    processes: BTreeMap<u32, String>,
+    /// Names, sizes and owners of what lies in the state root.
+    state: Vec<String>,
+    /// The same for the bundle, except for what the tests write there themselves.
+    bundle: Vec<String>,
+    /// Owner and mode of devices that runtimes have changed in the past.
+    devices: Vec<String>,
+    /// The runtime's own binary.
+    binary: Vec<String>,
+    /// A file of the host that a symlink of the hostile kind would lead to.
+    canary: Vec<String>,
+}
+
+impl Snapshot {
+    /// Looks at the host.
+    pub fn of(bundle: &Bundle) -> Self {
+        let mut cgroups = Vec::new();
+        find_cgroups(Path::new("/sys/fs/cgroup"), &bundle.id, &mut cgroups);
+        cgroups.sort();
+        Self {
+            mounts: fs::read_to_string("/proc/self/mountinfo").expect("mountinfo").lines().map(str::to_owned).collect(),
+            cgroups,
+            processes: processes(bundle),
+            state: tree(bundle.state_root(), &[]),
+            bundle: tree(bundle.path(), &["logs", "state", "config.json"]),
+            devices: ["/dev/null", "/dev/zero", "/dev/tty", "/dev/ptmx", "/dev/full"]
+                .map(|path| line(Path::new(path)))
+                .to_vec(),
+            binary: vec![line(super::binary())],
+            canary: ["/etc/passwd", "/etc/shadow", "/tmp", "/etc", "/"].map(|path| owner(Path::new(path))).to_vec(),
+        }
+    }
+
+    /// Asserts that the host is as it was. Processes get a moment to finish dying.
+    #[track_caller]
+    pub fn assert_unchanged(&self, bundle: &Bundle) {
+        let mut now = Self::of(bundle);
+        for _ in 0..200 {
+            if now.processes == self.processes {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            now = Self::of(bundle);
+        }
+        assert_eq!(self.mounts, now.mounts, "the mount table changed");
+        assert_eq!(self.cgroups, now.cgroups, "cgroups were left behind");
+        assert_eq!(self.processes, now.processes, "processes were left behind");
+        assert_eq!(self.state, now.state, "the state directory changed");
+        assert_eq!(self.bundle, now.bundle, "the bundle changed");
+        assert_eq!(self.devices, now.devices, "devices of the host changed");
+        assert_eq!(self.binary, now.binary, "the binary changed");
+        assert_eq!(self.canary, now.canary, "directories of the host changed");
+    }
+
+    /// The same with the bundle taken as it is now: for tests whose container may write into its root filesystem.
+    #[must_use]
+    pub fn ignoring_bundle(mut self, bundle: &Bundle) -> Self {
+        self.bundle = tree(bundle.path(), &["logs", "state", "config.json"]);
+        self
+    }
+}
+
+fn find_cgroups(dir: &Path, id: &str, found: &mut Vec<String>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let path = entry.path();
+            if path.to_string_lossy().contains(id) {
+                found.push(path.to_string_lossy().into_owned());
+            }
+            find_cgroups(&path, id, found);
+        }
+    }
+}
+
+fn processes(bundle: &Bundle) -> BTreeMap<u32, String> {
+    let mut found = BTreeMap::new();
+    let directory = format!("{}/", bundle.path().to_string_lossy());
+    for entry in fs::read_dir("/proc").expect("/proc").flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        if pid == std::process::id() {
+            continue;
+        }
+        let text = |file: &str| {
+            let raw = fs::read(entry.path().join(file)).unwrap_or_default();
+            String::from_utf8_lossy(&raw).replace('\0', " ")
+        };
+        let mark = format!("{} ", bundle.id);
+        let ours = text("cgroup").lines().any(|line| line.split('/').any(|part| part.contains(&bundle.id)))
+            || text("environ").contains(&mark)
+            || text("mountinfo").contains(&directory);
+        if ours {
+            found.insert(pid, format!("{}: {}", text("comm").trim_end(), text("cmdline")));
+        }
+    }
+    found
+}
+
+/// One line for each entry below `dir`, which need not exist.
+fn tree(dir: &Path, except: &[&str]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if except.iter().any(|name| entry.file_name() == *name) {
+            continue;
+        }
+        lines.push(line(&entry.path()));
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            lines.extend(tree(&entry.path(), &[]));
+        }
+    }
+    lines.sort();
+    lines
+}
+
+/// Path, mode, owner, size and target.
+fn line(path: &Path) -> String {
+    match fs::symlink_metadata(path) {
+        Ok(meta) => {
+            let size = if meta.is_file() { meta.size() } else { 0 };
+            let target = fs::read_link(path).unwrap_or_default();
+            let (mode, uid, gid) = (meta.mode(), meta.uid(), meta.gid());
+            format!("{} {mode:o} {uid}:{gid} {size} {}", path.display(), target.display())
+        }
+        Err(error) => format!("{} {error}", path.display()),
+    }
+}
+
+fn owner(path: &Path) -> String {
+    let meta = fs::metadata(path).expect("a path of every machine");
+    format!("{} {:o} {}:{}", path.display(), meta.mode(), meta.uid(), meta.gid())
+}

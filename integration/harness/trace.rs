@@ -1,0 +1,55 @@
+//! A run under strace(1): every system call of the runtime and of the container's first process, in order.
+
+use super::{Invocation, Outcome};
+use std::path::Path;
+
+/// The lines that strace wrote, each starting with the pid.
+pub struct Trace {
+    /// In the order of the calls' ends.
+    pub lines: Vec<String>,
+    /// What came of the traced command.
+    pub outcome: Outcome,
+}
+
+impl Trace {
+    /// Runs `invocation` under strace, looking at `calls` (an argument of `-e trace=`).
+    pub fn of(invocation: Invocation, logs: &Path, calls: &str) -> Self {
+        let file = logs.join("strace");
+        let file_text = file.to_str().expect("utf-8").to_owned();
+        let trace = format!("trace={calls}");
+        let options = ["strace", "-f", "-q", "-s", "4096", "-o", &file_text, "-e", &trace, "-e", "signal=none"];
+        let outcome = invocation.under(&options).run();
+        let raw = std::fs::read(&file).expect("strace wrote its file (integration/install)");
+        let lines = String::from_utf8_lossy(&raw).lines().map(str::to_owned).collect();
+        Self { lines: joined(lines), outcome }
+    }
+
+    /// The system call's name in a line.
+    pub fn call(line: &str) -> &str {
+        let after_pid = line.split_once(' ').map_or("", |(_, rest)| rest.trim_start());
+        after_pid.split_once('(').map_or("", |(name, _)| name)
+    }
+
+    /// The string arguments in a line, without what came back through `readlink` and the like.
+    pub fn strings(line: &str) -> Vec<&str> {
+        line.split('"').skip(1).step_by(2).collect()
+    }
+}
+
+/// Puts `<unfinished ...>` and `<... resumed>` of a call back into one line, at the place of its end.
+fn joined(lines: Vec<String>) -> Vec<String> {
+    let mut open = std::collections::HashMap::new();
+    let mut whole = Vec::new();
+    for line in lines {
+        let pid = line.split(' ').next().unwrap_or_default().to_owned();
+        if let Some(start) = line.strip_suffix(" <unfinished ...>") {
+            open.insert(pid, start.to_owned());
+        } else if let Some((_, end)) = line.split_once(" resumed>") {
+            whole.push(open.remove(&pid).unwrap_or_default() + end);
+        } else {
+            whole.push(line);
+        }
+    }
+    whole.extend(open.into_values());
+    whole
+}

@@ -1,0 +1,36 @@
+//! The integration tests: they drive the built binary as its callers do, and look at the result from inside the
+//! container (by the probe) and from the host. One file per feature, named like the verb or the key of config.json.
+//!
+//! Run them by `make integration`, which enters a private view of the machine first (`integration/enter`).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
+
+mod bad_input;
+mod bad_values;
+mod captured_configs;
+mod cgroup;
+mod cli;
+mod debian_rootfs;
+mod delete;
+mod devices;
+mod harness;
+mod hooks;
+mod hostile_descriptors;
+mod hostile_rootfs;
+mod kill;
+mod lifecycle;
+mod list;
+mod masks;
+mod mounts;
+mod namespaces;
+mod no_host_paths;
+mod process_identity;
+mod process_limits;
+mod runtime_binary;
+mod seccomp;
+mod spec;
+mod state;
+mod stress;
+mod terminal;
+mod tidy;
+mod user_namespace;

@@ -1,0 +1,127 @@
+//! A structural test of path safety: once the root filesystem is open, no path below it reaches the kernel as text
+//! until the container's process stands in it. It catches the next bug of the family, not only the last.
+
+use crate::harness::{Bundle, Trace, is_peer};
+use serde_json::json;
+
+const FILE_AND_MOUNT_CALLS: &str = "%file,mount,umount2,pivot_root,move_mount,open_tree,fsopen,fsconfig,fsmount,fspick,mount_setattr,\
+openat2,execveat,mknodat,mkdirat,symlinkat,linkat,unlinkat,renameat2,fchmodat,fchmodat2,fchownat,statx,name_to_handle_at,statmount";
+
+/// A config that makes the runtime touch much of the rootfs.
+fn busy() -> Bundle {
+    let mut bundle = Bundle::new();
+    bundle.args(&["/bin/true"]).set("/root/readonly", json!(false)).set("/process/cwd", json!("/made/for/cwd"));
+    bundle.mount("/missing/dir", "tmpfs", "tmpfs", &["ro"]).mount(
+        "/missing/file",
+        "bind",
+        "/etc/hostname",
+        &["bind", "ro"],
+    );
+    bundle.mount("/data", "tmpfs", "tmpfs", &["tmpcopyup"]);
+    bundle.set("/linux/devices", json!([{"path": "/dev/deep/fuse", "type": "c", "major": 10, "minor": 229}]));
+    bundle.set("/linux/maskedPaths/-", json!("/etc/group")).set("/linux/readonlyPaths/-", json!("/etc"));
+    bundle
+}
+
+fn violations(bundle: &Bundle, trace: &Trace) -> Vec<String> {
+    let root = bundle.rootfs().to_str().unwrap().to_owned();
+    let names_root = |text: &str| {
+        text == root || text == "rootfs" || text.starts_with(&format!("{root}/")) || text.starts_with("rootfs/")
+    };
+    let opens = ["open", "openat", "openat2", "open_tree"];
+    let inputs = |line: &str| -> Vec<String> {
+        let strings = Trace::strings(line);
+        // What readlink and getcwd give back is no argument.
+        let count = match Trace::call(line) {
+            "readlink" | "readlinkat" => 1,
+            "getcwd" => 0,
+            _ => strings.len(),
+        };
+        strings.into_iter().take(count).map(str::to_owned).collect()
+    };
+    let opened = trace.lines.iter().position(|line| {
+        opens.contains(&Trace::call(line)) && !line.contains("= -1") && inputs(line).iter().any(|text| names_root(text))
+    });
+    let opened = opened.expect("the rootfs is opened by its path once");
+    let pivot = trace.lines.iter().position(|line| Trace::call(line) == "pivot_root").unwrap_or(trace.lines.len());
+    assert!(pivot > opened, "pivot_root after the rootfs is open");
+    let between = &trace.lines[opened + 1..pivot];
+    between.iter().filter(|line| inputs(line).iter().any(|text| names_root(text))).cloned().collect()
+}
+
+#[test]
+fn between_opening_the_rootfs_and_pivot_root() {
+    if is_peer() {
+        return; // No peer holds to this.
+    }
+    let bundle = busy();
+    let trace = Trace::of(bundle.start_with("run", &[]), &bundle.logs(), FILE_AND_MOUNT_CALLS);
+    assert!(trace.outcome.status.success(), "{}", trace.outcome);
+    let found = violations(&bundle, &trace);
+    assert!(found.is_empty(), "paths below the rootfs reached the kernel:\n{}", found.join("\n"));
+}
+
+#[test]
+fn with_no_pivot_as_well() {
+    if is_peer() {
+        return;
+    }
+    let bundle = busy();
+    let trace = Trace::of(bundle.start_with("run", &["--no-pivot"]), &bundle.logs(), FILE_AND_MOUNT_CALLS);
+    assert!(trace.outcome.status.success(), "{}", trace.outcome);
+    let found = violations(&bundle, &trace);
+    assert!(found.is_empty(), "paths below the rootfs reached the kernel:\n{}", found.join("\n"));
+}
+
+/// CVE-2019-14271, 2022-1227: nothing of the image is loaded or read by our own code but passwd.
+#[test]
+fn nothing_of_the_image_is_loaded() {
+    if is_peer() {
+        return;
+    }
+    let bundle = busy();
+    let trace =
+        Trace::of(bundle.start_with("run", &[]), &bundle.logs(), "open,openat,openat2,pivot_root,execve,execveat");
+    let pivot = trace.lines.iter().position(|line| Trace::call(line) == "pivot_root").expect("pivot_root");
+    let after: Vec<&String> =
+        trace.lines[pivot..].iter().take_while(|line| !Trace::call(line).starts_with("execve")).collect();
+    let banned = [
+        "ld.so",
+        "ld-linux",
+        "libc.so",
+        "nsswitch",
+        "libnss",
+        "locale",
+        "/usr/share/zoneinfo",
+        "/etc/localtime",
+        "gconv",
+    ];
+    for line in after {
+        assert!(!banned.iter().any(|name| line.contains(name)), "{line}");
+    }
+}
+
+/// A regular file is never written by us in the rootfs: empty mount points are all that is made.
+#[test]
+fn no_content_is_written_into_the_rootfs() {
+    let bundle = busy();
+    let before = files(&bundle.rootfs());
+    bundle.run().ok();
+    for (path, size) in files(&bundle.rootfs()) {
+        let was = before.iter().find(|(name, _)| *name == path).map(|(_, size)| *size);
+        assert_eq!(was.unwrap_or(0), size, "{path}");
+    }
+}
+
+fn files(dir: &std::path::Path) -> Vec<(String, u64)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let meta = entry.metadata().unwrap();
+        if meta.is_dir() {
+            found.extend(files(&entry.path()));
+        } else if meta.is_file() {
+            found.push((entry.path().to_string_lossy().into_owned(), meta.len()));
+        }
+    }
+    found
+}

@@ -1,0 +1,122 @@
+//! Things the container tries to do; each answers `"ok"` or the name of the errno it met.
+
+use crate::sys;
+use nix::errno::Errno;
+use nix::sys::stat::{Mode, SFlag, makedev};
+use serde_json::{Map, Value, json};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::time::{Duration, Instant};
+
+fn outcome<T>(result: io::Result<T>) -> Value {
+    match result {
+        Ok(_) => json!("ok"),
+        Err(error) => json!(format!("{:?}", Errno::from_raw(error.raw_os_error().unwrap_or(0)))),
+    }
+}
+
+/// Opens for writing, without creating or truncating; a directory is tried by creating a file in it.
+pub fn open_write(path: &str) -> Value {
+    if fs::metadata(path).is_ok_and(|meta| meta.is_dir()) {
+        return outcome(OpenOptions::new().write(true).create_new(true).open(format!("{path}/.probe")));
+    }
+    outcome(OpenOptions::new().write(true).open(path))
+}
+
+/// Opens for reading and reads a little.
+pub fn open_read(path: &str) -> Value {
+    use std::io::Read;
+    outcome(OpenOptions::new().read(true).open(path).and_then(|mut file| file.read(&mut [0; 1])))
+}
+
+/// Makes the device node that the arguments name: type (`c` or `b`), major, minor, path.
+pub fn mknod(args: &[&str]) -> Value {
+    let [kind, major, minor, path] = args else { return json!("usage") };
+    let flag = if *kind == "b" { SFlag::S_IFBLK } else { SFlag::S_IFCHR };
+    let device = makedev(major.parse().unwrap_or(0), minor.parse().unwrap_or(0));
+    outcome(nix::sys::stat::mknod(*path, flag, Mode::from_bits_truncate(0o600), device).map_err(io::Error::from))
+}
+
+/// Makes nodes of well-known devices in `/dev` and tries to read them: what the device program allows.
+pub fn devices() -> Value {
+    let wanted = [
+        ("c", 1, 1),
+        ("c", 1, 3),
+        ("c", 1, 5),
+        ("c", 1, 7),
+        ("c", 1, 8),
+        ("c", 1, 9),
+        ("c", 1, 11),
+        ("c", 5, 0),
+        ("c", 5, 1),
+        ("c", 5, 2),
+        ("c", 10, 200),
+        ("c", 10, 229),
+        ("c", 4, 64),
+        ("b", 7, 0),
+        ("b", 254, 0),
+    ];
+    let mut seen = Map::new();
+    for (kind, major, minor) in wanted {
+        let path = format!("/dev/probe-{kind}-{major}-{minor}");
+        let made = mknod(&[kind, &major.to_string(), &minor.to_string(), &path]);
+        // Non-blocking: a console or a serial line must not hang the probe.
+        let opened = sys::open_nonblocking(&path).map_err(io::Error::from);
+        seen.insert(format!("{kind} {major}:{minor}"), json!({ "mknod": made, "open": outcome(opened) }));
+    }
+    seen.into()
+}
+
+/// Opens every `/proc/PID/exe` it can read, holds on to it, and tries to write to it while and after it runs: the
+/// attack of CVE-2019-5736. Names what it held and what it could open for writing.
+pub fn hunt_executables(time: Duration) -> Value {
+    let end = Instant::now() + time;
+    let own = fs::read_link("/proc/self/exe").ok();
+    let mut tries = 0_u64;
+    let mut held: Vec<(fs::File, String)> = Vec::new();
+    while Instant::now() < end {
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let exe = entry.path().join("exe");
+            if entry.file_name().to_string_lossy().parse::<u32>().is_err() || fs::read_link(&exe).ok() == own {
+                continue;
+            }
+            tries += 1;
+            let Ok(file) = fs::File::open(&exe) else { continue };
+            let link = fs::read_link(&exe).unwrap_or_default().to_string_lossy().into_owned();
+            if held.len() < 500 {
+                held.push((file, link));
+            }
+        }
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let written = held.iter().filter(|(file, _)| {
+        let by_descriptor = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file));
+        OpenOptions::new().write(true).open(by_descriptor).is_ok()
+    });
+    let written: Vec<&String> = written.map(|(_, link)| link).collect();
+    json!({ "tries": tries, "held": held.iter().map(|(_, link)| link).collect::<Vec<_>>(), "writable": written })
+}
+
+/// Calls each named system call with arguments that do no harm.
+pub fn syscalls(names: &[&str]) -> Value {
+    names.iter().map(|name| ((*name).to_owned(), json!(sys::harmless_call(name)))).collect::<Map<_, _>>().into()
+}
+
+/// Pushes a character into the terminal on stdin (CVE-2016-10124, CVE-2017-5226), and says whose session it is.
+pub fn tty_inject() -> Value {
+    json!({ "tiocsti": sys::push_character(), "is_tty": nix::unistd::isatty(io::stdin()).unwrap_or(false) })
+}
+
+/// Starts COUNT children that sleep SECONDS each and outlive this process's care; says how many started.
+pub fn fork_many(args: &[&str]) -> Value {
+    let count: u32 = args.first().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let seconds = args.get(1).copied().unwrap_or("1");
+    let spawn = || std::process::Command::new("/proc/self/exe").args(["sleep", seconds]).spawn();
+    json!({ "started": (0..count).map(|_| spawn()).filter(Result::is_ok).count() })
+}
+
+/// Ends by a signal.
+pub fn raise(signal: i32) -> Value {
+    let sent = nix::sys::signal::Signal::try_from(signal).and_then(nix::sys::signal::raise);
+    outcome(sent.map_err(io::Error::from))
+}

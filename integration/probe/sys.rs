@@ -1,0 +1,140 @@
+//! The system calls that std and nix have no safe wrapper for.
+
+#![allow(unsafe_code)]
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use serde_json::{Value, json};
+use std::os::unix::ffi::OsStringExt;
+
+/// The environment as the list it was given as, duplicates included.
+pub fn environ() -> Vec<String> {
+    let raw = std::fs::read("/proc/self/environ").unwrap_or_default();
+    let parts = raw.split(|byte| *byte == 0).filter(|part| !part.is_empty());
+    parts.map(|part| String::from_utf8_lossy(part).into_owned()).collect()
+}
+
+/// The kernel's own text of the working directory, with its `(unreachable)` mark.
+pub fn getcwd() -> String {
+    let mut buffer = vec![0_u8; 4096];
+    // SAFETY: the kernel writes at most the length given, into a live buffer of that length.
+    let written = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
+    let length = usize::try_from(written).unwrap_or(1).saturating_sub(1);
+    buffer.truncate(length);
+    std::ffi::OsString::from_vec(buffer).to_string_lossy().into_owned()
+}
+
+/// Host and domain name, release and machine.
+pub fn uname() -> Value {
+    let Ok(name) = nix::sys::utsname::uname() else { return Value::Null };
+    json!({
+        "nodename": name.nodename().to_string_lossy(), "domainname": name.domainname().to_string_lossy(),
+        "machine": name.machine().to_string_lossy(),
+    })
+}
+
+/// The securebits of this thread.
+pub fn securebits() -> i32 {
+    // SAFETY: PR_GET_SECUREBITS takes no pointer.
+    unsafe { libc::prctl(libc::PR_GET_SECUREBITS) }
+}
+
+/// The dumpable attribute.
+pub fn dumpable() -> i32 {
+    // SAFETY: PR_GET_DUMPABLE takes no pointer.
+    unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }
+}
+
+/// Serial number and description of the session keyring, or the errno.
+pub fn session_keyring() -> Value {
+    const GET_KEYRING_ID: i64 = 0;
+    const DESCRIBE: i64 = 6;
+    const SESSION: i64 = -3;
+    // SAFETY: no pointer is passed.
+    let id = unsafe { libc::syscall(libc::SYS_keyctl, GET_KEYRING_ID, SESSION, 0_i64) };
+    if id < 0 {
+        return json!({ "errno": format!("{:?}", Errno::last()) });
+    }
+    let mut buffer = vec![0_u8; 512];
+    // SAFETY: the kernel writes at most the length given, into a live buffer of that length.
+    let length = unsafe { libc::syscall(libc::SYS_keyctl, DESCRIBE, SESSION, buffer.as_mut_ptr(), buffer.len()) };
+    let length = usize::try_from(length).unwrap_or(0).saturating_sub(1);
+    json!({ "id": id, "description": String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()) })
+}
+
+/// The magic number of the filesystem that descriptor `fd` lies on.
+pub fn filesystem_magic(fd: i32) -> Option<String> {
+    // SAFETY: all-zero is a valid statfs.
+    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the struct lives until the call returns; a bad descriptor yields EBADF.
+    let done = unsafe { libc::fstatfs(fd, &raw mut found) };
+    (done == 0).then(|| format!("{:#x}", found.f_type))
+}
+
+/// Whether the interface is up (IFF_UP).
+pub fn interface_is_up(name: &str) -> Option<bool> {
+    // SAFETY: no pointer is passed.
+    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if socket < 0 {
+        return None;
+    }
+    // SAFETY: all-zero is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes().take(15)) {
+        *to = from.cast_signed();
+    }
+    // SAFETY: SIOCGIFFLAGS reads the name and writes the flags of a live ifreq.
+    let done = unsafe { libc::ioctl(socket, libc::SIOCGIFFLAGS, &raw mut request) };
+    // SAFETY: the descriptor is ours and is not used again.
+    unsafe { libc::close(socket) };
+    // SAFETY: SIOCGIFFLAGS succeeded, so the flags are what the union holds.
+    (done == 0).then(|| unsafe { request.ifr_ifru.ifru_flags } & 1 != 0)
+}
+
+/// Opens for reading without waiting and without taking a controlling terminal.
+pub fn open_nonblocking(path: &str) -> nix::Result<()> {
+    nix::fcntl::open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, Mode::empty()).map(drop)
+}
+
+/// TIOCSTI on stdin: `"ok"` or the errno.
+pub fn push_character() -> String {
+    let byte = b' ';
+    // SAFETY: TIOCSTI reads one byte from a live variable.
+    let done = unsafe { libc::ioctl(0, libc::TIOCSTI, &raw const byte) };
+    answer(done.into())
+}
+
+/// Makes a system call by name with arguments that cannot succeed in doing anything; `"ok"` or the errno.
+pub fn harmless_call(name: &str) -> String {
+    let bad = -1_i64;
+    let (number, args) = match name {
+        "mount" => (libc::SYS_mount, [0, 0, 0, 0, 0, 0]),
+        "umount2" => (libc::SYS_umount2, [0, 0, 0, 0, 0, 0]),
+        "unshare-user" => (libc::SYS_unshare, [libc::CLONE_NEWUSER.into(), 0, 0, 0, 0, 0]),
+        "unshare-none" => (libc::SYS_unshare, [0, 0, 0, 0, 0, 0]),
+        "ptrace" => (libc::SYS_ptrace, [libc::PTRACE_PEEKDATA.into(), bad, 0, 0, 0, 0]),
+        "kexec_load" => (libc::SYS_kexec_load, [0, 0, 0, 0xffff, 0, 0]),
+        "keyctl" => (libc::SYS_keyctl, [0, -3, 0, 0, 0, 0]),
+        "bpf" => (libc::SYS_bpf, [bad, 0, 0, 0, 0, 0]),
+        "getpid" => (libc::SYS_getpid, [0, 0, 0, 0, 0, 0]),
+        "personality-query" => (libc::SYS_personality, [0xffff_ffff, 0, 0, 0, 0, 0]),
+        "personality-odd" => (libc::SYS_personality, [0x0200_0000, 0, 0, 0, 0, 0]),
+        "socket-vsock" => (libc::SYS_socket, [40, 1, 0, 0, 0, 0]),
+        "socket-unix" => (libc::SYS_socket, [1, 1, 0, 0, 0, 0]),
+        "chroot" => (libc::SYS_chroot, [0, 0, 0, 0, 0, 0]),
+        "settimeofday" => (libc::SYS_settimeofday, [0, 0, 0, 0, 0, 0]),
+        "mkdir" => (libc::SYS_mkdir, [0, 0, 0, 0, 0, 0]),
+        "getcwd" => (libc::SYS_getcwd, [0, 0, 0, 0, 0, 0]),
+        // Above every number that a kernel of today has.
+        "number-9999" => (9999, [0, 0, 0, 0, 0, 0]),
+        _ => return format!("probe does not know {name}"),
+    };
+    // SAFETY: every pointer argument above is null, which the kernel answers with an error.
+    let done = unsafe { libc::syscall(number, args[0], args[1], args[2], args[3], args[4], args[5]) };
+    answer(done)
+}
+
+fn answer(done: i64) -> String {
+    if done < 0 { format!("{:?}", Errno::last()) } else { "ok".to_owned() }
+}

@@ -1,0 +1,189 @@
+//! `process.terminal`, `--console-socket`, `/dev/console`, and whose terminal the container has.
+
+use crate::harness::{Bundle, ConsoleSocket, Pty, is_peer};
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+/// Runs in the foreground under a terminal of 24 by 80, and returns what was shown and how it ended.
+fn interactive(bundle: &mut Bundle, script: &str, input: &str) -> (String, Option<i32>) {
+    bundle.set("/process/terminal", json!(true)).script(script);
+    let mut pty = Pty::new(24, 80);
+    let stdio = (pty.stdio(), pty.stdio(), pty.stdio());
+    let run =
+        bundle.start_with("run", &[]).under(&["setsid", "--ctty", "--wait"]).stdio(stdio.0, stdio.1, stdio.2).spawn();
+    pty.close_slave();
+    pty.send(input);
+    let shown = pty.rest();
+    (shown, run.wait().status.code())
+}
+
+#[test]
+fn all_three_descriptors_are_the_containers_own_terminal() {
+    let mut bundle = Bundle::new();
+    let script =
+        "tty; readlink /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2; stat -c '%t:%T %u:%g' /dev/pts/0; exit 7";
+    let (shown, status) = interactive(&mut bundle, script, "");
+    assert_eq!(status, Some(7), "{shown}");
+    assert_eq!(shown.matches("/dev/pts/0").count(), 4, "{shown}");
+    assert!(shown.contains("88:0 0:5"), "character device 136:0 of group tty: {shown}");
+}
+
+#[test]
+fn console_is_the_terminal() {
+    let mut bundle = Bundle::new();
+    let (shown, _) = interactive(
+        &mut bundle,
+        "stat -c '%t:%T' /dev/console; echo spoken > /dev/console; grep -c ' /dev/console ' /proc/self/mountinfo",
+        "",
+    );
+    assert!(shown.contains("88:0") && shown.contains("spoken"), "{shown}");
+    assert!(shown.trim_end().ends_with('1'), "{shown}");
+}
+
+#[test]
+fn it_is_the_controlling_terminal() {
+    let mut bundle = Bundle::new();
+    let (shown, status) = interactive(&mut bundle, "echo via tty > /dev/tty; exit 3", "");
+    assert!(shown.contains("via tty"), "{shown}");
+    assert_eq!(status, Some(3));
+}
+
+#[test]
+fn input_and_interrupts_arrive() {
+    let mut bundle = Bundle::new();
+    bundle.set("/process/terminal", json!(true));
+    bundle.script("trap 'echo interrupted; exit 6' INT; read line; echo got=$line; while :; do sleep 0.05; done");
+    let mut pty = Pty::new(24, 80);
+    let stdio = (pty.stdio(), pty.stdio(), pty.stdio());
+    let run =
+        bundle.start_with("run", &[]).under(&["setsid", "--ctty", "--wait"]).stdio(stdio.0, stdio.1, stdio.2).spawn();
+    pty.close_slave();
+    pty.send("a line\n");
+    pty.expect("got=a line");
+    pty.send("\u{3}");
+    pty.expect("interrupted");
+    pty.rest();
+    run.wait().exits(6);
+}
+
+#[test]
+fn size_is_copied_or_configured() {
+    let mut bundle = Bundle::new();
+    let (shown, _) = interactive(&mut bundle, "stty size", "");
+    assert!(shown.contains("24 80"), "{shown}");
+    let socket = ConsoleSocket::new(bundle.path());
+    bundle.set("/process/consoleSize", json!({"height": 30, "width": 90})).script("stty size; sleep 100");
+    bundle.start_with("run", &["-d", "--console-socket", socket.path.to_str().unwrap()]).run().ok();
+    let (_, mut descriptors) = socket.receive();
+    Pty::of_master(descriptors.pop().unwrap()).expect("30 90");
+}
+
+#[test]
+fn console_socket_gets_one_master() {
+    let mut bundle = Bundle::new();
+    let socket = ConsoleSocket::new(bundle.path());
+    bundle.set("/process/terminal", json!(true)).script("echo hello; read line; echo got=$line; tty; exec sleep 100");
+    bundle.start_with("create", &["--console-socket", socket.path.to_str().unwrap()]).run().ok().quiet();
+    let (payload, mut descriptors) = socket.receive();
+    assert!(!payload.is_empty() && payload.len() < 4096, "a name: {payload:?}");
+    assert_eq!(descriptors.len(), 1, "exactly one descriptor");
+    assert_eq!(bundle.status(), "created");
+    bundle.verb("start", &[]).ok();
+    let mut pty = Pty::of_master(descriptors.pop().unwrap());
+    pty.expect("hello");
+    pty.send("input\n");
+    pty.expect("got=input");
+    pty.expect("/dev/pts/0");
+    assert!(socket.is_unused(), "one connection");
+}
+
+#[test]
+fn slave_belongs_to_the_user_and_its_group_stays() {
+    let mut bundle = Bundle::new();
+    bundle.set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    let (shown, _) = interactive(&mut bundle, "stat -c 'owner=%u:%g' /dev/pts/0", "");
+    assert!(shown.contains("owner=1000:5"), "{shown}");
+}
+
+#[test]
+fn terminal_and_socket_must_fit() {
+    let mut bundle = Bundle::new();
+    let socket = ConsoleSocket::new(bundle.path());
+    let path = socket.path.to_str().unwrap().to_owned();
+    bundle.args(&["/bin/true"]).set("/process/terminal", json!(true));
+    let detached = "will detach without setting console socket";
+    bundle.create().exits(1).says("cannot allocate tty if").says(detached);
+    bundle.start_with("run", &["-d"]).run().exits(1).says(detached);
+    let useless = "cannot use console socket if";
+    bundle.start_with("run", &["--console-socket", &path]).run().exits(1).says(useless);
+    bundle.set("/process/terminal", json!(false));
+    bundle.start_with("create", &["--console-socket", &path]).run().exits(1).says(useless);
+    bundle.set("/process/terminal", json!(true));
+    let missing = bundle.path().join("missing.sock");
+    bundle.start_with("create", &["--console-socket", missing.to_str().unwrap()]).run().exits(1).says("missing.sock");
+}
+
+#[test]
+fn foreground_terminal_without_any_terminal_fails() {
+    let mut bundle = Bundle::new();
+    bundle.set("/process/terminal", json!(true)).args(&["/bin/echo", "ran"]);
+    let done = bundle.start_with("run", &[]).under(&["setsid", "--wait"]).run().exits(1).fails();
+    assert_eq!(done.stdout, "");
+}
+
+/// CVE-2016-10124, CVE-2017-5226: without `terminal` the caller's terminal is neither controlling nor writable by ioctl.
+#[test]
+fn the_callers_terminal_is_out_of_reach() {
+    let mut bundle = Bundle::new();
+    bundle.args(&["/probe", "tty-inject"]);
+    let mut pty = Pty::new(24, 80);
+    let stdio = (pty.stdio(), pty.stdio(), pty.stdio());
+    let run =
+        bundle.start_with("run", &[]).under(&["setsid", "--ctty", "--wait"]).stdio(stdio.0, stdio.1, stdio.2).spawn();
+    pty.close_slave();
+    let shown = pty.rest();
+    run.wait().ok();
+    assert!(shown.contains("\"tiocsti\":\"E"), "{shown}");
+    // Nor is it by name.
+    bundle.script("echo x > /dev/tty && echo reached");
+    let mut pty = Pty::new(24, 80);
+    let stdio = (pty.stdio(), pty.stdio(), pty.stdio());
+    let run =
+        bundle.start_with("run", &[]).under(&["setsid", "--ctty", "--wait"]).stdio(stdio.0, stdio.1, stdio.2).spawn();
+    pty.close_slave();
+    let shown = pty.rest();
+    run.wait();
+    assert!(!shown.contains("reached"), "{shown}");
+}
+
+/// runc issues 3674 and 3731: handing `/dev/null` to a container must not give the host's device away.
+#[test]
+fn owner_of_the_hosts_null_stays() {
+    let before = fs::metadata("/dev/null").unwrap();
+    let mut bundle = Bundle::new();
+    bundle.set("/process/user", json!({"uid": 1000, "gid": 1000})).args(&["/bin/true"]);
+    let null = || std::process::Stdio::from(fs::OpenOptions::new().read(true).write(true).open("/dev/null").unwrap());
+    bundle.start_with("run", &[]).stdio(null(), null(), null()).run().ok();
+    bundle.args(&["/bin/sleep", "100"]);
+    bundle.start_with("run", &["-d"]).stdio(null(), null(), null()).run().ok();
+    let after = fs::metadata("/dev/null").unwrap();
+    assert_eq!((before.uid(), before.gid(), before.mode()), (after.uid(), after.gid(), after.mode()));
+    let link = fs::read_link(format!("/proc/{}/fd/0", bundle.pid())).unwrap();
+    assert_eq!(link.to_str(), Some("/dev/null"));
+    if !is_peer() {
+        let host = fs::metadata("/dev/null").unwrap();
+        let seen = fs::metadata(format!("/proc/{}/fd/0", bundle.pid())).unwrap();
+        assert_ne!((host.dev(), host.ino()), (seen.dev(), seen.ino()), "the container's own null device");
+    }
+}
+
+/// Without a terminal the program may reopen its stdio by name, whatever its user.
+#[test]
+fn stdio_can_be_reopened() {
+    let mut bundle = Bundle::new();
+    bundle.set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    bundle.script("echo one > /dev/stdout && echo two > /proc/self/fd/2");
+    let done = bundle.run().ok();
+    assert!(done.stdout.contains("one") && done.stderr.contains("two"), "{done}");
+}
