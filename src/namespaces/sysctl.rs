@@ -128,7 +128,7 @@ mod tests {
         for key in ["kernel.core_pattern", "kernel/core_pattern", "vm.swappiness", "", "kernel"] {
             check(key, CloneFlags::IPC, Err("linux.sysctl"));
         }
-        for key in ["net..ipv4", "net/../kernel/core_pattern", "net/./x", "fs.mqueue.//x", "net.a\0b"] {
+        for key in ["net..ipv4", "net/../kernel/core_pattern", "net/./x", "fs.mqueue..x", "net.a\0b"] {
             check(key, CloneFlags::NETWORK.with(CloneFlags::IPC), Err("not the name of a kernel parameter"));
         }
     }
