@@ -61,6 +61,13 @@ pub struct Hooks {
     pub poststop: Vec<Hook>,
 }
 
+impl Hooks {
+    /// Whether some run while the container's root filesystem is attached but not yet the root.
+    pub fn run_before_pivot(&self) -> bool {
+        [&self.prestart, &self.create_runtime, &self.create_container].iter().any(|hooks| !hooks.is_empty())
+    }
+}
+
 /// Plans the `hooks` block.
 ///
 /// # Errors

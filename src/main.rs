@@ -3,7 +3,7 @@
 use onggi::cli::{self, Action, Globals, Refusal, Rest};
 use onggi::commands::{self, Command, Global};
 use onggi::container::store::Root;
-use onggi::error::{Error, Result};
+use onggi::error::{Error, ErrorKind, Result};
 use onggi::log::Log;
 use onggi::seal;
 use std::ffi::OsString;
@@ -12,6 +12,10 @@ use std::process::ExitCode;
 
 /// The exit status of whatever fails, except for usage errors that have their own.
 const FAILURE: u8 = 1;
+
+/// The exit status of `run` whose program the kernel would not execute, or whose startContainer hook failed: what the
+/// container's own status would have been.
+const NOT_EXECUTED: u8 = 255;
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
@@ -62,7 +66,7 @@ fn run(globals: Globals, log: Log, command: Command) -> u8 {
 /// Every error that a user sees passes here, once.
 fn fail(log: &Log, error: &Error) -> u8 {
     log.fail(&error.to_string());
-    FAILURE
+    if error.kind() == ErrorKind::Exec { NOT_EXECUTED } else { FAILURE }
 }
 
 fn refuse(log: &Log, refusal: &Refusal) -> u8 {

@@ -69,10 +69,10 @@ impl Plan {
             true => Some(plan_cgroup(linux, host, options, &mut warnings)?),
             false => None,
         };
-        let rootfs = plan_rootfs(bundle, options, &namespaces, &mut warnings)?;
+        let hooks = hooks::plan(spec.hooks().as_ref())?;
+        let rootfs = plan_rootfs(bundle, options, &namespaces, &hooks, &mut warnings)?;
         let profile = linux.and_then(|linux| linux.seccomp().as_ref());
         let seccomp = profile.map(|profile| seccomp::plan(profile, &mut warnings)).transpose()?;
-        let hooks = hooks::plan(spec.hooks().as_ref())?;
         Ok(Self { namespaces, rootfs, process, cgroup, seccomp, hooks, warnings })
     }
 
@@ -168,6 +168,7 @@ fn plan_rootfs(
     bundle: &Bundle,
     options: &Options,
     namespaces: &namespaces::Plan,
+    hooks: &Hooks,
     warnings: &mut Vec<String>,
 ) -> Result<rootfs::Plan> {
     let input = rootfs::Input {
@@ -184,6 +185,7 @@ fn plan_rootfs(
         cgroup_namespace: namespaces.lists(CloneFlags::CGROUP),
         network_namespace: namespaces.lists(CloneFlags::NETWORK),
         pivot: options.pivot,
+        hooks: hooks.run_before_pivot(),
     };
     rootfs::plan(&input, warnings)
 }

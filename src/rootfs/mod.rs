@@ -69,6 +69,8 @@ pub struct Input<'a> {
     pub network_namespace: bool,
     /// False with `--no-pivot`: the host's root is a ramfs, which pivot_root(2) refuses.
     pub pivot: bool,
+    /// Whether hooks run between `enter` and `pivot`.
+    pub hooks: bool,
 }
 
 /// All about the root filesystem in numbers and paths; made by [`plan`].
@@ -92,6 +94,9 @@ pub struct Plan {
     pub(crate) joined: bool,
     /// Whether pivot_root(2) is used, rather than chroot(2).
     pub(crate) pivot: bool,
+    /// Whether the tree is attached at its own path rather than on top of "/": hooks that enter the namespace (NVIDIA's,
+    /// anything with nsenter) look for the root filesystem where it is on the host.
+    pub(crate) at_own_path: bool,
 }
 
 /// Plans the root filesystem. Pure: touches no file. Spec: config.md, Root and Mounts; config-linux.md.
@@ -100,6 +105,7 @@ pub struct Plan {
 /// `InvalidConfig` naming the field, `Unsupported` for what this version can't do.
 pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
     if input.mount_namespace == MountNamespace::Host {
+        refuse_restrictions(input)?;
         let advice =
             "a container without a mount namespace of its own is not supported yet; list {\"type\": \"mount\"}";
         return Err(Error::config("linux.namespaces", advice).of_kind(ErrorKind::Unsupported));
@@ -120,7 +126,21 @@ pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
         propagation,
         joined: input.mount_namespace == MountNamespace::Joined,
         pivot: input.pivot,
+        at_own_path: input.hooks && input.pivot && input.mount_namespace == MountNamespace::New,
     })
+}
+
+/// Read-only and masked paths are mounts, which would be the host's.
+fn refuse_restrictions(input: &Input<'_>) -> Result<()> {
+    let Some(linux) = input.linux else { return Ok(()) };
+    for (field, paths) in [("linux.maskedPaths", linux.masked_paths()), ("linux.readonlyPaths", linux.readonly_paths())]
+    {
+        if paths.as_ref().is_some_and(|paths| !paths.is_empty()) {
+            let text = "unable to restrict sys entries without a private MNT namespace";
+            return Err(Error::config(field, text));
+        }
+    }
+    Ok(())
 }
 
 fn source(input: &Input<'_>) -> Result<PathBuf> {
@@ -177,6 +197,7 @@ pub(crate) mod tests {
             cgroup_namespace: true,
             network_namespace: false,
             pivot: true,
+            hooks: false,
         };
         plan(&input, &mut Vec::new())
     }

@@ -15,9 +15,9 @@ use std::path::PathBuf;
 const MOUNTINFO_LIMIT: usize = 64 << 20;
 
 impl Prepared {
-    /// Attaches the container's tree on top of "/" of the calling process's mount namespace, which is the container's by
-    /// now. The process's root stays the old one below it, so absolute paths name files of the host until
-    /// [`Prepared::pivot`].
+    /// Attaches the container's tree in the calling process's mount namespace, which is the container's by now: on top of
+    /// "/", or, when there are hooks to find it, at its own path. The process's root stays the old one, so absolute
+    /// paths name files of the host until [`Prepared::pivot`].
     ///
     /// # Errors
     /// The errno of move_mount(2); `Unsupported` when a joined namespace would spread the tree to others.
@@ -31,10 +31,25 @@ impl Prepared {
             if !self.plan.pivot {
                 detach_host_mounts(me)?;
             }
-            mount::attach_over_root(me, &self.root).context("attach the root filesystem")?;
+            match self.plan.at_own_path {
+                true => self.attach_at_own_path(me)?,
+                false => mount::attach_over_root(me, &self.root).context("attach the root filesystem")?,
+            }
         }
         mount::change_directory(me, &self.root)?;
         Ok(&self.root)
+    }
+
+    /// The path is that of the bundle, which the engine owns; what it leads to must be the directory that was opened on
+    /// the host.
+    fn attach_at_own_path(&self, me: &InChild) -> Result<()> {
+        let told = || format!("attach the root filesystem at {} for the hooks", self.plan.source.display());
+        let target = fs::open(&self.plan.source, Access::Dir).with_context(told)?;
+        let (found, opened) = (fs::stat(&target).with_context(told)?, fs::stat(&self.root).with_context(told)?);
+        if (found.device, found.inode) != (opened.device, opened.inode) {
+            return Err(Error::new(ErrorKind::Denied, "it is another directory now")).with_context(told);
+        }
+        mount::attach(me, &self.root, target).with_context(told)
     }
 
     /// The propagation of a joined namespace is not ours to change; the tree is unbindable for the moment, so that the

@@ -340,14 +340,15 @@ pub fn check_executable(path: &CStr) -> Result<()> {
 /// signal stays ignored, and Rust's standard library starts with SIGPIPE ignored.
 pub fn reset_signals(_: &InChild, ignored: u64) -> Result<()> {
     let ignored = ignored | 1 << (libc::SIGPIPE - 1);
-    // 32 and 33 are the C library's own.
-    let changeable = |number: &i32| !matches!(*number, libc::SIGKILL | libc::SIGSTOP | 32 | 33);
+    let changeable = |number: &i32| !matches!(*number, libc::SIGKILL | libc::SIGSTOP);
     for number in (1..=64).filter(changeable).filter(|number| ignored >> (number - 1) & 1 == 1) {
-        // SAFETY: no handler is installed.
-        let previous = unsafe { libc::signal(number, libc::SIG_DFL) };
-        if previous == libc::SIG_ERR {
-            return Err(Error::sys(format!("signal({number}, SIG_DFL)"), Errno::last()));
-        }
+        // The kernel's struct sigaction with SIG_DFL: handler, flags, restorer, mask. The C library would refuse 32 and
+        // 33, which it takes for its own, but a caller may well have them ignored.
+        let action = [0_u64; 4];
+        let (old, size) = (std::ptr::null_mut::<u64>(), size_of::<u64>());
+        // SAFETY: `action` has the kernel's layout and outlives the call; no handler is installed.
+        let done = unsafe { libc::syscall(libc::SYS_rt_sigaction, number, action.as_ptr(), old, size) };
+        check(done, || format!("rt_sigaction({number}, SIG_DFL)"))?;
     }
     SigSet::empty().thread_set_mask().map_err(failed("sigprocmask"))
 }

@@ -1,11 +1,13 @@
 //! Finds, reads and checks a bundle's config.json.
 
+mod locate;
+mod repair;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::Errno;
-use oci_spec::runtime::{Capability, Spec};
+use oci_spec::runtime::Spec;
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -61,16 +63,11 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn parse(data: &[u8]) -> Result<(Spec, Vec<String>)> {
-    let error = match typed(data) {
-        Ok(spec) => return Ok((spec, Vec::new())),
-        Err(error) => error,
-    };
-    if matches!(value(data), Some(Value::Null)) {
-        return Err(Error::new(ErrorKind::InvalidConfig, "config cannot be null"));
+    match typed(data) {
+        Ok(spec) => Ok((spec, Vec::new())),
+        // A second, slow look only at what is odd anyway.
+        Err(error) => repaired(data).unwrap_or_else(|| Err(explained(data, &error))),
     }
-    without_unknown_capabilities(data)
-        .unwrap_or_else(|| Err(error))
-        .map_err(|error| Error::new(ErrorKind::InvalidConfig, error.to_string()))
 }
 
 /// What follows the JSON value is not looked at, as in runc.
@@ -78,39 +75,33 @@ fn typed(data: &[u8]) -> serde_json::Result<Spec> {
     Spec::deserialize(&mut serde_json::Deserializer::from_slice(data))
 }
 
-fn value(data: &[u8]) -> Option<Value> {
-    Value::deserialize(&mut serde_json::Deserializer::from_slice(data)).ok()
+/// Reads config.json again without what may be ignored; `None` when there is no such thing in it.
+fn repaired(data: &[u8]) -> Option<Result<(Spec, Vec<String>)>> {
+    let mut config = Value::deserialize(&mut serde_json::Deserializer::from_slice(data)).ok()?;
+    if config.is_null() {
+        return Some(Err(Error::new(ErrorKind::InvalidConfig, "config cannot be null")));
+    }
+    let warnings = repair::repair(&mut config)?;
+    let text = serde_json::to_vec(&config).ok()?;
+    let spec = typed(&text).map_err(|error| {
+        // Lines and columns are those of our own text, which nobody sees.
+        let told = explained(&text, &error).to_string();
+        let field = told.split(" at line ").next().unwrap_or(&told);
+        Error::new(ErrorKind::InvalidConfig, field)
+    });
+    Some(spec.map(|spec| (spec, warnings)))
 }
 
-/// The specification wants unknown capabilities to be a warning, but the type of config.json refuses them: reads it
-/// again without them. `None` when there are none, so that they are not what is wrong.
-fn without_unknown_capabilities(data: &[u8]) -> Option<serde_json::Result<(Spec, Vec<String>)>> {
-    let mut config = value(data)?;
-    let mut unknown = BTreeSet::new();
-    let sets = config.pointer_mut("/process/capabilities")?.as_object_mut()?;
-    for set in ["bounding", "effective", "inheritable", "permitted", "ambient"] {
-        let Some(Value::Array(names)) = sets.get_mut(set) else { continue };
-        names.retain(|name| {
-            let bad = name.is_string() && Capability::deserialize(name).is_err();
-            if bad && let Some(name) = name.as_str() {
-                unknown.insert(name.to_owned());
-            }
-            !bad
-        });
+/// The parser's error with the field that it had reached.
+fn explained(data: &[u8], error: &serde_json::Error) -> Error {
+    let mut field = locate::locate(data, error.line(), error.column());
+    let text = error.to_string();
+    if let Some(missing) = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+        let dot = if field.is_empty() { "" } else { "." };
+        field = format!("{field}{dot}{missing}");
     }
-    if unknown.is_empty() {
-        return None;
-    }
-    let spec = Spec::deserialize(&config).map_err(|error| typed(&blanked(data, &unknown)).err().unwrap_or(error));
-    let names = unknown.into_iter().collect::<Vec<_>>().join(" ");
-    Some(spec.map(|spec| (spec, vec![format!("ignoring unknown or unavailable capabilities: [{names}]")])))
-}
-
-/// `data` with a known name in place of the unknown ones: parsing it shows the next error with its line and column,
-/// which a [`Value`] no longer has.
-fn blanked(data: &[u8], unknown: &BTreeSet<String>) -> Vec<u8> {
-    let text = String::from_utf8_lossy(data).into_owned();
-    unknown.iter().fold(text, |text, name| text.replace(&format!("\"{name}\""), "\"CAP_CHOWN\"")).into_bytes()
+    let told = if field.is_empty() { text } else { format!("{field}: {text}") };
+    Error::new(ErrorKind::InvalidConfig, told)
 }
 
 /// The specification is compatible within a major version. Absent or odd versions are let through, as in runc.
@@ -129,6 +120,7 @@ fn check_version(version: &str) -> Result<()> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use oci_spec::runtime::Capability;
 
     fn check(config: &str, expected: std::result::Result<&[&str], &str>) {
         let found = parse(config.as_bytes()).map(|(_, warnings)| warnings).map_err(|error| error.to_string());
@@ -143,7 +135,7 @@ mod tests {
         check("{} trailing", Ok(&[]));
         check(" null\n", Err("config cannot be null"));
         check("", Err("EOF while parsing a value at line 1 column 0"));
-        check("{\n  \"root\": {\n", Err("EOF while parsing an object at line 3 column 0"));
+        check("{\n  \"root\": {\n", Err("root: EOF while parsing an object at line 3 column 0"));
     }
 
     #[test]
@@ -159,7 +151,24 @@ mod tests {
         let capabilities = spec.process().as_ref().unwrap().capabilities().clone().unwrap();
         assert_eq!(capabilities.bounding().clone().unwrap().into_iter().collect::<Vec<_>>(), [Capability::Kill]);
         assert!(capabilities.ambient().clone().unwrap().is_empty());
-        check(&config(",\n\"hostname\": 5"), Err("invalid type: integer `5`, expected a string at line 4 column 13"));
+        check(&config(",\n\"hostname\": 5"), Err("hostname: invalid type: integer `5`, expected a string"));
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        let linux = |linux: &str| format!("{{\n\"linux\": {{{linux}}}}}");
+        let text = "linux.namespaces[1].type: unknown variant `x`, expected one of `mount`, `cgroup`, `uts`, `ipc`, \
+                    `user`, `pid`, `network`, `time` at line 2 column 54";
+        check(&linux(r#""namespaces": [{"type": "pid"}, {"type": "x"}]"#), Err(text));
+        let text = "process.cwd: missing field `cwd` at line 1 column 45";
+        check(r#"{"process": {"user": {"uid": 0, "gid": 0}}}  "#, Err(&text.replace("45", "42")));
+    }
+
+    #[test]
+    fn what_means_nothing_here_is_not_read() {
+        check(r#"{"vm": {"odd": 1}, "windows": 7, "linux": {"seccomp": {}}}"#, Ok(&[]));
+        let text = "linux.seccomp.syscalls[0].action: missing field `action` at line 1 column 52";
+        check(r#"{"linux": {"seccomp": {"syscalls": [{"names": ["x"]}]}}}"#, Err(text));
     }
 
     #[test]
