@@ -237,6 +237,7 @@ fn refused() {
         let index = bundle.get("/mounts").as_array().unwrap().len() - 1;
         let before = Snapshot::of(&bundle);
         let done = bundle.run();
+        assert!(!done.status.success(), "{kind} from {source} on {destination}, {options:?}: {done}");
         let done = done.exits(1).fails().says(says).says(&format!("mounts[{index}]"));
         drop(done);
         before.ignoring_bundle(&bundle).assert_unchanged(&bundle);
