@@ -1,5 +1,13 @@
 //! Facts about this machine, read once.
 
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::sys::fs::{self, Access};
+use crate::sys::{Errno, machine};
+use std::path::Path;
+
+/// Far more than the files read here hold, in bytes.
+const LARGEST_FILE: usize = 1 << 20;
+
 /// What this machine and the calling process offer; read once per command, then only looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
@@ -13,10 +21,108 @@ pub struct Host {
     pub bounding: u64,
     /// onggi's permitted set, bit n for capability number n.
     pub permitted: u64,
+    /// The signals that onggi's caller had it ignore, bit n - 1 for signal n.
+    pub ignored_signals: u64,
     /// onggi's own cgroup below the cgroup2 mount, such as `/user.slice/x`.
     pub own_cgroup: String,
     /// Whether AppArmor is enabled in this kernel.
     pub apparmor: bool,
     /// Whether SELinux is enabled in this kernel.
     pub selinux: bool,
+}
+
+impl Host {
+    /// Looks at this machine.
+    ///
+    /// # Errors
+    /// When `/proc` can't be read or is not the kernel's.
+    pub fn read() -> Result<Self> {
+        let status = read("/proc/self/status")?;
+        let field = |name: &str| {
+            field(&status, name).ok_or_else(|| Error::sys(format!("/proc/self/status: {name}"), Errno::EPROTO))
+        };
+        let hex = |name: &str| {
+            u64::from_str_radix(field(name)?, 16)
+                .map_err(|_| Error::sys(format!("/proc/self/status: {name}"), Errno::EPROTO))
+        };
+        let threads = field("Threads")?.parse();
+        Ok(Self {
+            euid: machine::effective_uid(),
+            in_user_namespace: machine::in_user_namespace(),
+            threads: threads.map_err(|_| Error::sys("/proc/self/status: Threads", Errno::EPROTO))?,
+            bounding: hex("CapBnd")?,
+            permitted: hex("CapPrm")?,
+            ignored_signals: hex("SigIgn")?,
+            own_cgroup: own_cgroup(&read("/proc/self/cgroup")?),
+            apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")),
+            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+        })
+    }
+}
+
+/// Refuses kernels below 5.14: onggi uses clone3, openat2, pidfds, the mount API, CLONE_INTO_CGROUP, mount_setattr and
+/// cgroup.kill without weaker means to fall back on.
+///
+/// # Errors
+/// `Unsupported`, with one sentence.
+pub fn require_kernel() -> Result<()> {
+    let release = machine::kernel_release()?;
+    if is_new_enough(&release) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Unsupported, format!("onggi needs Linux 5.14 or newer; this is {release}")))
+}
+
+fn is_new_enough(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    version >= (5, 14)
+}
+
+fn read(path: &str) -> Result<String> {
+    let file = fs::open(path, Access::Read)?;
+    let text = fs::read_all(&file, LARGEST_FILE).with_context(|| path)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+/// The `0::` line of `/proc/self/cgroup`, which is cgroup v2's; without one, the root.
+fn own_cgroup(cgroups: &str) -> String {
+    cgroups.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/").to_owned()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_floor() {
+        for release in ["5.14.0", "5.14", "5.15.0-rc1", "6.1.0-18-amd64", "10.0"] {
+            assert!(is_new_enough(release), "{release}");
+        }
+        for release in ["5.4.0", "5.13.19-1", "4.19.0", "3.10.0-1160.el7", "", "x"] {
+            assert!(!is_new_enough(release), "{release}");
+        }
+    }
+
+    #[test]
+    fn fields() {
+        let status = "Name:\tThreads: 9\nThreads:\t1\nCapBnd:\t000001ffffffffff\n";
+        assert_eq!(field(status, "Threads"), Some("1"));
+        assert_eq!(field(status, "CapBnd"), Some("000001ffffffffff"));
+        assert_eq!(field(status, "CapPrm"), None);
+        assert_eq!(own_cgroup("1:cpu:/x\n0::/user.slice/a\n"), "/user.slice/a");
+        assert_eq!(own_cgroup("1:cpu:/x\n"), "/");
+    }
+
+    #[test]
+    fn this_machine() {
+        let host = Host::read().unwrap();
+        assert_eq!(host.euid, machine::effective_uid());
+        assert!(host.threads >= 1 && host.own_cgroup.starts_with('/'));
+    }
 }

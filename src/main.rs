@@ -1,3 +1,78 @@
 //! The `onggi` program.
 
-fn main() {}
+use onggi::cli::{self, Action, Globals, Refusal, Rest};
+use onggi::commands::{self, Command, Global};
+use onggi::container::store::Root;
+use onggi::error::{Error, Result};
+use onggi::log::Log;
+use onggi::seal;
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// The exit status of whatever fails, except for usage errors that have their own.
+const FAILURE: u8 = 1;
+
+fn main() -> ExitCode {
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    ExitCode::from(match cli::read_globals(&argv) {
+        Ok((globals, rest)) => with_globals(globals, rest),
+        Err(refusal) => refuse(&Log::default(), &refusal),
+    })
+}
+
+fn with_globals(globals: Globals, rest: Rest) -> u8 {
+    let log = match Log::open(globals.log.as_deref(), globals.log_format, globals.debug) {
+        Ok(log) => log,
+        Err(error) => return fail(&Log::default(), &error),
+    };
+    match rest.read() {
+        Ok(Action::Help(text)) => {
+            show(&text);
+            0
+        }
+        Ok(Action::Run(command)) => run(globals, log, command),
+        Err(refusal) => refuse(&log, &refusal),
+    }
+}
+
+fn run(globals: Globals, log: Log, command: Command) -> u8 {
+    // First thing: from here on nothing of ours that a container can reach may be writable.
+    if command.enters_container()
+        && let Err(error) = seal::ensure()
+    {
+        return fail(&log, &error);
+    }
+    let root = match Root::choose(globals.root.as_deref()) {
+        Ok(root) => root,
+        Err(error) => return fail(&log, &error),
+    };
+    let Globals { cgroup, systemd_cgroup, rootless, .. } = globals;
+    let global = Global { root, log, cgroup, systemd_cgroup, rootless };
+    let result: Result<u8> = commands::dispatch(&global, command);
+    match result {
+        Ok(status) => {
+            global.log.settle();
+            status
+        }
+        Err(error) => fail(&global.log, &error),
+    }
+}
+
+/// Every error that a user sees passes here, once.
+fn fail(log: &Log, error: &Error) -> u8 {
+    log.fail(&error.to_string());
+    FAILURE
+}
+
+fn refuse(log: &Log, refusal: &Refusal) -> u8 {
+    let _ = std::io::stderr().write_all(refusal.stderr.as_bytes());
+    show(&refusal.stdout);
+    log.fail(&refusal.error.to_string());
+    refusal.status
+}
+
+/// Help is for people: a reader who has gone away is no failure.
+fn show(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

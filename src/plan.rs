@@ -1,1 +1,189 @@
 //! Spec and Host to Plan: every default filled in, every conflict refused, no file touched.
+
+use crate::bundle::Bundle;
+use crate::cgroup;
+use crate::container::id::ContainerId;
+use crate::container::record::{self, Phase, Record};
+use crate::error::{Error, ErrorKind, Result, phrase};
+use crate::hooks::{self, Hooks};
+use crate::host::Host;
+use crate::namespaces::{self, IdMap, Origin};
+use crate::process::{self, fds::Inherited};
+use crate::rootfs::{self, MountNamespace};
+use crate::seccomp;
+use crate::sys::clone::CloneFlags;
+use oci_spec::runtime::{Linux, Spec};
+use std::collections::BTreeMap;
+
+/// What the command line says about the container itself.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The container's name.
+    pub id: ContainerId,
+    /// Whether the caller goes away before the container ends (`create`, `run --detach`).
+    pub detached: bool,
+    /// Whether `--console-socket` was given.
+    pub console_socket: bool,
+    /// False with `--no-pivot`.
+    pub pivot: bool,
+    /// False with `--no-new-keyring`.
+    pub keyring: bool,
+    /// Descriptors of the caller that the program gets.
+    pub inherited: Inherited,
+    /// False with `--cgroup-manager disabled`.
+    pub cgroup: bool,
+}
+
+/// Everything that will be done for one container, as numbers, paths and lists; nothing later looks at config.json.
+#[derive(Debug)]
+pub struct Plan {
+    /// Namespaces, names and kernel parameters.
+    pub namespaces: namespaces::Plan,
+    /// Root filesystem, mounts, devices, masks.
+    pub rootfs: rootfs::Plan,
+    /// What the process is and may do.
+    pub process: process::Plan,
+    /// The cgroup and its limits; none with `--cgroup-manager disabled`.
+    pub cgroup: Option<cgroup::Plan>,
+    /// The system call filter.
+    pub seccomp: Option<seccomp::Filter>,
+    /// Programs to run along the way.
+    pub hooks: Hooks,
+    /// What could not be had, to be told to the user.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Decides everything about the container `options.id` of `bundle` on `host`.
+    ///
+    /// # Errors
+    /// `InvalidConfig` with the field at fault, `Unsupported` with the field that this version can't honour.
+    pub fn new(bundle: &Bundle, host: &Host, options: &Options) -> Result<Self> {
+        let spec = &bundle.spec;
+        let mut warnings = bundle.warnings.clone();
+        refuse_unsupported(spec)?;
+        let namespaces = namespaces::plan(spec, &bundle.dir)?;
+        let process = plan_process(spec, host, options, &namespaces, &mut warnings)?;
+        let linux = spec.linux().as_ref();
+        let cgroup = match options.cgroup {
+            true => Some(plan_cgroup(linux, host, options, &mut warnings)?),
+            false => None,
+        };
+        let rootfs = plan_rootfs(bundle, options, &namespaces, &mut warnings)?;
+        let profile = linux.and_then(|linux| linux.seccomp().as_ref());
+        let seccomp = profile.map(|profile| seccomp::plan(profile, &mut warnings)).transpose()?;
+        let hooks = hooks::plan(spec.hooks().as_ref())?;
+        Ok(Self { namespaces, rootfs, process, cgroup, seccomp, hooks, warnings })
+    }
+
+    /// The container's record before anything of it exists.
+    pub fn record(&self, bundle: &Bundle, id: &ContainerId, created: String) -> Record {
+        let annotations = bundle.spec.annotations().iter().flatten();
+        Record {
+            version: record::VERSION,
+            id: id.clone(),
+            bundle: bundle.dir.clone(),
+            rootfs: self.rootfs.source.clone(),
+            created,
+            phase: Phase::Creating,
+            pid: None,
+            start_time: None,
+            boot_id: crate::container::status::boot_id(),
+            cgroup: self.cgroup.as_ref().map(|cgroup| cgroup.path.as_str().to_owned()),
+            systemd: false,
+            private_pid_namespace: self.namespaces.create.has(CloneFlags::PID),
+            annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect::<BTreeMap<_, _>>(),
+            poststart: self.hooks.poststart.clone(),
+            poststop: self.hooks.poststop.clone(),
+        }
+    }
+}
+
+/// Fields that are valid but not built yet: silence would be a container that is less than its config.
+fn refuse_unsupported(spec: &Spec) -> Result<()> {
+    let Some(linux) = spec.linux() else { return Ok(()) };
+    let later = |field: &str| {
+        let message = "is not supported by this version of onggi: remove it";
+        Err(Error::config(field, message).of_kind(ErrorKind::Unsupported))
+    };
+    if linux.intel_rdt().is_some() {
+        return later("linux.intelRdt");
+    }
+    if linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
+        return later("linux.netDevices");
+    }
+    Ok(())
+}
+
+fn plan_process(
+    spec: &Spec,
+    host: &Host,
+    options: &Options,
+    namespaces: &namespaces::Plan,
+    warnings: &mut Vec<String>,
+) -> Result<process::Plan> {
+    let Some(process) = spec.process() else {
+        return Err(Error::config("process", "process property must not be empty"));
+    };
+    match (process.terminal().unwrap_or(false), options.detached, options.console_socket) {
+        (true, true, false) => return Err(Error::config("process.terminal", phrase::NEEDS_CONSOLE_SOCKET)),
+        (false, _, true) | (true, false, true) => {
+            return Err(Error::new(ErrorKind::InvalidArgument, phrase::USELESS_CONSOLE_SOCKET));
+        }
+        _ => {}
+    }
+    let ranges = |maps: &[IdMap]| maps.iter().map(|map| (map.container, map.size)).collect::<Vec<_>>();
+    let (uids, gids) = (ranges(&namespaces.uid_map), ranges(&namespaces.gid_map));
+    let mapped = namespaces.origin(CloneFlags::USER) == Origin::New;
+    let input = process::Input {
+        host,
+        id: options.id.as_str(),
+        uid_ranges: mapped.then_some(uids.as_slice()),
+        gid_ranges: mapped.then_some(gids.as_slice()),
+        keyring: options.keyring,
+        annotations: spec.annotations().as_ref(),
+        inherited: options.inherited,
+        linux: spec.linux().as_ref(),
+    };
+    process::plan(process, &input, warnings)
+}
+
+fn plan_cgroup(
+    linux: Option<&Linux>,
+    host: &Host,
+    options: &Options,
+    warnings: &mut Vec<String>,
+) -> Result<cgroup::Plan> {
+    let input = cgroup::Input {
+        cgroups_path: linux.and_then(|linux| linux.cgroups_path().as_deref()),
+        id: options.id.as_str(),
+        resources: linux.and_then(|linux| linux.resources().as_ref()),
+        own_cgroup: &host.own_cgroup,
+        in_user_namespace: host.in_user_namespace || host.euid != 0,
+    };
+    cgroup::plan(&input, warnings)
+}
+
+fn plan_rootfs(
+    bundle: &Bundle,
+    options: &Options,
+    namespaces: &namespaces::Plan,
+    warnings: &mut Vec<String>,
+) -> Result<rootfs::Plan> {
+    let input = rootfs::Input {
+        root: bundle.spec.root().as_ref(),
+        mounts: bundle.spec.mounts().as_deref(),
+        linux: bundle.spec.linux().as_ref(),
+        bundle: &bundle.dir,
+        mount_namespace: match namespaces.origin(CloneFlags::MOUNT) {
+            Origin::New => MountNamespace::New,
+            Origin::Joined => MountNamespace::Joined,
+            Origin::Inherited => MountNamespace::Host,
+        },
+        user_namespace: namespaces.lists(CloneFlags::USER),
+        cgroup_namespace: namespaces.lists(CloneFlags::CGROUP),
+        network_namespace: namespaces.lists(CloneFlags::NETWORK),
+        pivot: options.pivot,
+    };
+    rootfs::plan(&input, warnings)
+}

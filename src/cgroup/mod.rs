@@ -1,1 +1,125 @@
 //! The container's cgroup: planned, created, limited, emptied and removed (cgroup v2).
+//!
+//! `path`, `resources` (with `weight`) and `devices` (with `program`) turn the config into a [`Plan`] without touching
+//! a file. `fs` is the cgroupfs driver, which makes the cgroup. `existing` is what later commands need, whoever made
+//! the cgroup; `directory` is what both build on. A driver differs from another in the paths it makes of the config
+//! and in how it makes and ends a cgroup; limits, device rules and removal of what is below are the same for all.
+
+mod devices;
+mod directory;
+mod existing;
+mod fs;
+mod path;
+mod program;
+mod resources;
+mod weight;
+
+pub use devices::Program;
+pub use existing::{Existing, REMOVAL_TIMEOUT};
+pub use fs::Cgroup;
+pub use path::{CgroupPath, MOUNT_POINT};
+pub use resources::{IfMissing, Write};
+
+use crate::error::Result;
+use oci_spec::runtime::LinuxResources;
+use std::path::Path;
+
+/// What a cgroup is planned from.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// `linux.cgroupsPath`.
+    pub cgroups_path: Option<&'a Path>,
+    /// The container's id, which names the cgroup when no path is given.
+    pub id: &'a str,
+    /// `linux.resources`.
+    pub resources: Option<&'a LinuxResources>,
+    /// Our own cgroup: the path after `0::` in `/proc/self/cgroup`.
+    pub own_cgroup: &'a str,
+    /// Whether we run rootless: in a user namespace that is not the initial one, or not as root. Then we may lack the
+    /// permission to make cgroups and to load device programs.
+    pub in_user_namespace: bool,
+}
+
+/// The cgroup to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Where.
+    pub path: CgroupPath,
+    /// Its limits, in the order of writing.
+    pub writes: Vec<Write>,
+    /// Which devices may be used; `None` for all.
+    pub devices: Option<Program>,
+    /// What to do when we may not make it.
+    pub if_denied: IfDenied,
+}
+
+/// What to do when the permission to make a cgroup is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfDenied {
+    /// Fail with the plain error.
+    Fail,
+    /// Fail and say what a container without privileges would have to do without.
+    Explain,
+    /// Go on without a cgroup: the config asks neither for one nor for a limit, and we are without privileges.
+    Without,
+}
+
+/// Plans the container's cgroup. Limits that cgroup v2 lacks are named in `warnings`.
+///
+/// # Errors
+/// `InvalidConfig` with the field at fault.
+pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
+    let writes = match input.resources {
+        Some(resources) => resources::writes(resources, warnings)?,
+        None => Vec::new(),
+    };
+    let rules = input.resources.and_then(|resources| resources.devices().as_deref()).unwrap_or_default();
+    let named = input.cgroups_path.is_some_and(|path| !path.as_os_str().is_empty());
+    let if_denied = match (input.in_user_namespace, named, writes.iter().any(Write::is_limit)) {
+        (false, _, _) | (true, true, _) => IfDenied::Fail,
+        (true, false, true) => IfDenied::Explain,
+        (true, false, false) => IfDenied::Without,
+    };
+    Ok(Plan {
+        path: CgroupPath::of_cgroupfs(input.cgroups_path, input.id, input.own_cgroup)?,
+        writes,
+        devices: devices::plan(rules, input.in_user_namespace)?,
+        if_denied,
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{IfDenied, Input, plan};
+    use std::path::Path;
+
+    fn check(in_user_namespace: bool, path: Option<&str>, resources: &str, expected: IfDenied) {
+        let resources = serde_json::from_str(resources).unwrap();
+        let input = Input {
+            cgroups_path: path.map(Path::new),
+            id: "web",
+            resources: Some(&resources),
+            own_cgroup: "/",
+            in_user_namespace,
+        };
+        assert_eq!(plan(&input, &mut Vec::new()).unwrap().if_denied, expected);
+    }
+
+    #[test]
+    fn without_permission() {
+        check(true, None, "{}", IfDenied::Without);
+        check(true, Some(""), r#"{"pids": {"limit": -1}}"#, IfDenied::Without);
+        check(true, None, r#"{"pids": {"limit": 5}}"#, IfDenied::Explain);
+        check(true, Some("/a"), "{}", IfDenied::Fail);
+        check(false, None, "{}", IfDenied::Fail);
+    }
+
+    #[test]
+    fn no_resources() {
+        let input =
+            Input { cgroups_path: None, id: "web", resources: None, own_cgroup: "/me", in_user_namespace: false };
+        let plan = plan(&input, &mut Vec::new()).unwrap();
+        assert_eq!((plan.path.as_str(), plan.writes.len(), plan.devices.is_some()), ("/web", 0, true));
+    }
+}

@@ -1,1 +1,72 @@
 //! Everything after the clone; nothing here returns.
+//!
+//! The child has a copy of all that the parent prepared and no thread but its own, so it may allocate and use `?`. It
+//! ends in execve or `_exit`, never by returning or unwinding: the parent's undo guards were copied too, and would
+//! undo the container from inside.
+
+mod enter;
+mod init;
+mod step;
+mod user;
+
+use crate::container::record::Record;
+use crate::error::{Error, ErrorKind};
+use crate::handshake::{Channel, Report};
+use crate::hooks::Hooks;
+use crate::namespaces::{self, Joins};
+use crate::seccomp::Filter;
+use crate::sys::clone::{InChild, SingleThreaded};
+use crate::sys::fs::write_all;
+use crate::sys::{stdio, this_process};
+use crate::{process, rootfs};
+use std::os::fd::OwnedFd;
+
+/// The status of a process that could not become the container's program.
+const FAILED: u8 = 255;
+
+/// All that the parent opened for the child, and what is to be done with it.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The container's record, for the hooks' state.
+    pub record: Record,
+    /// Proof that clone3 may be called.
+    pub single_threaded: SingleThreaded,
+    /// Namespaces to make, their names and kernel parameters.
+    pub namespaces: namespaces::Plan,
+    /// The namespaces to join.
+    pub joins: Joins,
+    /// The root filesystem and the sources of bind mounts.
+    pub rootfs: rootfs::Prepared,
+    /// What the process is and may do.
+    pub process: process::Plan,
+    /// The system call filter.
+    pub seccomp: Option<Filter>,
+    /// Programs to run along the way.
+    pub hooks: Hooks,
+    /// The host's procfs, proved to be one.
+    pub proc: OwnedFd,
+    /// The signals that our caller had us ignore, bit n - 1 for signal n.
+    pub ignored_signals: u64,
+    /// The FIFO that `start` writes to; `None` for `run`, which starts at once.
+    pub gate: Option<OwnedFd>,
+}
+
+/// The child's whole life before the container's program.
+pub fn main(me: InChild, prepared: Prepared, parent: Channel) -> ! {
+    // Leaked on purpose: the panic hook needs it too, and nothing here is ever freed.
+    let parent: &'static Channel = Box::leak(Box::new(parent));
+    std::panic::set_hook(Box::new(move |panic| {
+        // A bug of ours: there is nobody else to tell.
+        let bug = Error::new(ErrorKind::System, format!("bug: {panic}"));
+        let _ = parent.send(&Report::Failed(bug), None);
+    }));
+    let mut phase = init::Phase::Reporting;
+    let Err(failure) = init::init(&me, &prepared, parent, &mut phase);
+    match phase {
+        // The parent may be dead; then nobody wants to know.
+        init::Phase::Reporting => drop(parent.send(&Report::Failed(failure), None)),
+        // `create` has returned long ago; the container's own standard error is all that is left.
+        init::Phase::Alone => drop(write_all(stdio::stderr(), format!("{failure}\n").as_bytes())),
+    }
+    this_process::exit(&me, FAILED)
+}

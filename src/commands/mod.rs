@@ -1,1 +1,197 @@
 //! One file per command, as typed.
+
+mod create;
+mod delete;
+mod features;
+mod kill;
+mod list;
+mod run;
+mod spec;
+mod start;
+mod state;
+mod version;
+
+pub use list::ListFormat;
+
+use crate::cgroup::{CgroupPath, Existing};
+use crate::container::id::ContainerId;
+use crate::container::record::Record;
+use crate::container::status::Container;
+use crate::container::store::{Entry, Root};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::hooks::{Environment, Place};
+use crate::host;
+use crate::log::Log;
+use crate::sys::Errno;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// What the flags before the command say.
+#[derive(Debug)]
+pub struct Global {
+    /// The directory of containers.
+    pub root: Root,
+    /// Where messages go.
+    pub log: Log,
+    /// Whether a cgroup is made: false with `--cgroup-manager disabled` (Podman's `--cgroups=disabled`). Only `create`
+    /// and `run` look at this and the next; later commands follow the state file.
+    pub cgroup: bool,
+    /// Whether systemd is to make it: `--systemd-cgroup` or `--cgroup-manager systemd`.
+    pub systemd_cgroup: bool,
+    /// `--rootless` as typed; only the commands that use it look at its value.
+    pub rootless: Option<String>,
+}
+
+impl Global {
+    /// Finds the container `id`.
+    ///
+    /// # Errors
+    /// A malformed id, or the phrase for an unknown container.
+    pub fn find(&self, id: &str) -> Result<Entry> {
+        self.root.find(&ContainerId::parse(id)?)
+    }
+}
+
+/// The arguments of `create`, and most of those of `run`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateArgs {
+    /// The container's name, not checked yet.
+    pub id: String,
+    /// The bundle's directory, relative to the working directory.
+    pub bundle: PathBuf,
+    /// Unix socket that takes the terminal's master.
+    pub console_socket: Option<PathBuf>,
+    /// Unix socket that takes the init process's pidfd.
+    pub pidfd_socket: Option<PathBuf>,
+    /// File for the init process's pid.
+    pub pid_file: Option<PathBuf>,
+    /// Enter the root filesystem by moving and chroot instead of pivot_root.
+    pub no_pivot: bool,
+    /// Leave the session keyring as it is.
+    pub no_new_keyring: bool,
+    /// How many descriptors to pass on, from 3 upwards.
+    pub preserve_fds: u32,
+}
+
+/// The arguments of `run`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunArgs {
+    /// Those it shares with `create`.
+    pub create: CreateArgs,
+    /// Return when the program has been started.
+    pub detach: bool,
+    /// Keep the container after its end.
+    pub keep: bool,
+    /// Don't become the reaper of orphaned processes.
+    pub no_subreaper: bool,
+}
+
+/// A command line, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Makes a container whose init process waits.
+    Create(CreateArgs),
+    /// Makes a container and starts it.
+    Run(RunArgs),
+    /// Lets the init process of a created container go on.
+    Start {
+        /// The container's name.
+        id: String,
+    },
+    /// Prints the state document.
+    State {
+        /// The container's name.
+        id: String,
+    },
+    /// Sends a signal.
+    Kill {
+        /// The container's name.
+        id: String,
+        /// Number or name; empty means TERM.
+        signal: String,
+        /// To every process of the container.
+        all: bool,
+    },
+    /// Removes what is left of a container.
+    Delete {
+        /// The container's name.
+        id: String,
+        /// Kill it first; fine if it does not exist.
+        force: bool,
+    },
+    /// Lists containers.
+    List {
+        /// How.
+        format: ListFormat,
+    },
+    /// Writes a config.json to start from.
+    Spec {
+        /// Where; the working directory without it.
+        bundle: Option<PathBuf>,
+        /// For a user without privileges.
+        rootless: bool,
+    },
+    /// Prints what onggi can do.
+    Features,
+    /// Prints versions.
+    Version,
+}
+
+impl Command {
+    /// Whether a process of ours becomes one of the container, so that our executable must be protected from it.
+    pub fn enters_container(&self) -> bool {
+        matches!(self, Self::Create(_) | Self::Run(_))
+    }
+}
+
+/// Runs a command. The result is the exit status: 0, or that of the container's program for a foreground `run`.
+pub fn dispatch(global: &Global, command: Command) -> Result<u8> {
+    match command {
+        Command::Spec { bundle, rootless } => return spec::spec(bundle.as_deref(), rootless),
+        Command::Features => return features::features(),
+        Command::Version => return version::version(),
+        _ => host::require_kernel()?,
+    }
+    match command {
+        Command::Create(args) => create::create(global, &args).context("onggi create failed"),
+        Command::Run(args) => run::run(global, &args).context("onggi run failed"),
+        Command::Start { id } => start::start(global, &id),
+        Command::State { id } => state::state(global, &id),
+        Command::Kill { id, signal, all } => kill::kill(global, &id, &signal, all),
+        Command::Delete { id, force } => delete::delete(global, &id, force),
+        Command::List { format } => list::list(global, format),
+        Command::Spec { .. } | Command::Features | Command::Version => Ok(0),
+    }
+}
+
+/// Where poststart and poststop hooks run: where the caller is.
+const ON_HOST: Place<'_> = Place { cwd: None, environment: Environment::Inherited };
+
+/// The container's cgroup, if it has one and it still exists.
+fn cgroup(record: &Record) -> Result<Option<Existing>> {
+    match &record.cgroup {
+        Some(path) => Existing::open(&CgroupPath::try_from(path.clone())?),
+        None => Ok(None),
+    }
+}
+
+/// What state a container is in.
+fn observe(entry: &Entry, record: Record) -> Result<Container> {
+    Container::observe(entry, record, |record| match cgroup(record)? {
+        Some(cgroup) => cgroup.frozen(),
+        None => Ok(false),
+    })
+}
+
+fn wrong_state(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::WrongState, message)
+}
+
+/// Writes a command's result to stdout, which carries nothing else.
+fn print(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Error::sys("write to stdout", Errno::from_raw(error.raw_os_error().unwrap_or(0))))
+}

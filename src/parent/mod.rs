@@ -1,1 +1,11 @@
 //! The side that stays outside: prepares, clones, serves the child, runs hooks, waits.
+
+pub mod console;
+pub mod conversation;
+mod idmap;
+pub mod init_process;
+pub mod launch;
+pub mod pid_file;
+pub mod pidfd_socket;
+mod prepare;
+pub mod wait;

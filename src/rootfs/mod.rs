@@ -1,1 +1,209 @@
-//! The container's root filesystem: mounts, devices, masks, pivot; the only place where a container path becomes a descriptor.
+//! The container's root filesystem: mounts, devices, masks, pivot; the only place where a container path becomes a
+//! descriptor.
+//!
+//! ```text
+//! plan      pure            config.json to numbers and paths, everything refused that can be without looking
+//! prepare   on the host     root, bind sources and host devices become detached mounts with their attributes set
+//! enter     in the child    the root is attached on top of "/", and `Root` exists
+//! mount_all, devices        in config order; targets are opened below the root's descriptor, then attached to
+//! finish, pivot, restrict   late read-only, the old root goes, read-only and masked paths
+//! ```
+//!
+//! Between `prepare` and `pivot` no path below the root reaches the kernel: only names relative to a descriptor, resolved
+//! by openat2 inside the root (CVE-2021-30465, CVE-2024-45310 and their family).
+
+mod attach;
+mod devices;
+mod masks;
+mod mounts;
+mod options;
+mod path;
+mod pivot;
+mod prepare;
+mod propagation;
+mod root;
+
+pub use attach::Mounted;
+pub use mounts::{MountPlan, What};
+pub use options::names as mount_option_names;
+pub use path::ContainerPath;
+pub use prepare::{Prepared, prepare};
+pub use root::Root;
+
+use crate::error::{Error, ErrorKind, Result};
+use devices::DevicesPlan;
+use oci_spec::runtime as spec;
+use propagation::RootPropagation;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// The container's mount namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountNamespace {
+    /// Its own, made for it.
+    New,
+    /// An existing one, given by path.
+    Joined,
+    /// The caller's.
+    Host,
+}
+
+/// What the plan of the root filesystem depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// `root` of the configuration.
+    pub root: Option<&'a spec::Root>,
+    /// `mounts` of the configuration.
+    pub mounts: Option<&'a [spec::Mount]>,
+    /// `linux` of the configuration.
+    pub linux: Option<&'a spec::Linux>,
+    /// The bundle's absolute directory, which relative paths of the host start from.
+    pub bundle: &'a Path,
+    /// Which mount namespace the container has.
+    pub mount_namespace: MountNamespace,
+    /// Whether it has a user namespace of its own, new or joined.
+    pub user_namespace: bool,
+    /// Whether it has a cgroup namespace of its own, new or joined.
+    pub cgroup_namespace: bool,
+    /// Whether it has a network namespace of its own, new or joined.
+    pub network_namespace: bool,
+    /// False with `--no-pivot`: the host's root is a ramfs, which pivot_root(2) refuses.
+    pub pivot: bool,
+}
+
+/// All about the root filesystem in numbers and paths; made by [`plan`].
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The root filesystem's directory on the host.
+    pub(crate) source: PathBuf,
+    /// Mounts in the order of the configuration.
+    pub(crate) mounts: Vec<MountPlan>,
+    /// Content of `/dev`; `None` when `/dev` is a bind mount.
+    pub(crate) devices: Option<DevicesPlan>,
+    /// Paths to cover, without duplicates.
+    pub(crate) masked: Vec<ContainerPath>,
+    /// Paths to make read-only, without duplicates.
+    pub(crate) readonly: Vec<ContainerPath>,
+    /// Whether the root mount itself ends read-only.
+    pub(crate) root_readonly: bool,
+    /// `linux.rootfsPropagation`.
+    pub(crate) propagation: RootPropagation,
+    /// Whether the namespace is joined rather than new.
+    pub(crate) joined: bool,
+    /// Whether pivot_root(2) is used, rather than chroot(2).
+    pub(crate) pivot: bool,
+}
+
+/// Plans the root filesystem. Pure: touches no file. Spec: config.md, Root and Mounts; config-linux.md.
+///
+/// # Errors
+/// `InvalidConfig` naming the field, `Unsupported` for what this version can't do.
+pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
+    if input.mount_namespace == MountNamespace::Host {
+        let advice =
+            "a container without a mount namespace of its own is not supported yet; list {\"type\": \"mount\"}";
+        return Err(Error::config("linux.namespaces", advice).of_kind(ErrorKind::Unsupported));
+    }
+    let propagation = propagation::plan(input.linux.and_then(|linux| linux.rootfs_propagation().as_deref()))?;
+    check_no_pivot(input, propagation)?;
+    let mounts = mounts::plan(input, warnings)?;
+    let dev_is_bind = mounts.iter().any(|mount| mount.destination.is("dev") && mount.is_bind());
+    let devices = devices::plan(input.linux, input.user_namespace)?;
+    let paths = |list: Option<&Vec<String>>, field| masks::plan(list.map_or(&[], Vec::as_slice), field);
+    Ok(Plan {
+        source: source(input)?,
+        mounts,
+        devices: (!dev_is_bind).then_some(devices),
+        masked: paths(input.linux.and_then(|linux| linux.masked_paths().as_ref()), "linux.maskedPaths")?,
+        readonly: paths(input.linux.and_then(|linux| linux.readonly_paths().as_ref()), "linux.readonlyPaths")?,
+        root_readonly: input.root.and_then(spec::Root::readonly).unwrap_or(false),
+        propagation,
+        joined: input.mount_namespace == MountNamespace::Joined,
+        pivot: input.pivot,
+    })
+}
+
+fn source(input: &Input<'_>) -> Result<PathBuf> {
+    let Some(root) = input.root else { return Err(Error::config("root", "root must be specified")) };
+    let path = root.path();
+    if path.as_os_str().is_empty() {
+        return Err(Error::config("root.path", "is empty; name the root filesystem's directory"));
+    }
+    if path.as_os_str().as_bytes().contains(&0) {
+        return Err(Error::config("root.path", "has a NUL byte"));
+    }
+    // Collecting components drops trailing slashes, behind which a link as last component would hide.
+    Ok(input.bundle.join(path).components().collect())
+}
+
+fn check_no_pivot(input: &Input<'_>, propagation: RootPropagation) -> Result<()> {
+    if input.pivot {
+        return Ok(());
+    }
+    if propagation.is_private() {
+        let advice = "a private root filesystem is not possible with --no-pivot";
+        return Err(Error::config("linux.rootfsPropagation", advice));
+    }
+    if input.user_namespace {
+        // Under a user namespace the host's mounts are locked, so /proc and /sys could not be removed.
+        let advice = "--no-pivot is not possible with a user namespace: the host's mounts would stay visible";
+        return Err(Error::config("linux.namespaces", advice).of_kind(ErrorKind::Unsupported));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Plans `fragment`, which holds `root`, `mounts` and `linux`, with a new mount and user namespace as told.
+    pub(crate) fn plan_of(fragment: &str, user_namespace: bool) -> Result<Plan> {
+        #[derive(serde::Deserialize)]
+        struct Fragment {
+            root: Option<spec::Root>,
+            mounts: Option<Vec<spec::Mount>>,
+            linux: Option<spec::Linux>,
+        }
+        let fragment: Fragment = serde_json::from_str(fragment).unwrap();
+        let rootfs = spec::RootBuilder::default().path("rootfs").build().unwrap();
+        let input = Input {
+            root: fragment.root.as_ref().or(Some(&rootfs)),
+            mounts: fragment.mounts.as_deref(),
+            linux: fragment.linux.as_ref(),
+            bundle: Path::new("/bundle"),
+            mount_namespace: MountNamespace::New,
+            user_namespace,
+            cgroup_namespace: true,
+            network_namespace: false,
+            pivot: true,
+        };
+        plan(&input, &mut Vec::new())
+    }
+
+    /// Asserts that `fragment` is refused with a text that holds `expected`.
+    pub(crate) fn check_refused(fragment: &str, expected: &str) {
+        let text = plan_of(fragment, false).unwrap_err().to_string();
+        assert!(text.contains(expected), "{fragment}: {text}");
+    }
+
+    #[test]
+    fn root_is_relative_to_the_bundle_and_cleaned() {
+        let source = |path| plan_of(&format!(r#"{{"root":{{"path":"{path}"}}}}"#), false).unwrap().source;
+        assert_eq!(source("rootfs/"), Path::new("/bundle/rootfs"));
+        assert_eq!(source("/x/./y//"), Path::new("/x/y"));
+    }
+
+    #[test]
+    fn bad_fields_are_named() {
+        check_refused(r#"{"root":{"path":""}}"#, "root.path: is empty");
+        check_refused(r#"{"linux":{"rootfsPropagation":"foo"}}"#, "rootfsPropagation=foo is not supported");
+        check_refused(r#"{"linux":{"maskedPaths":["/a","/b\u0000"]}}"#, "linux.maskedPaths[1]");
+    }
+
+    #[test]
+    fn masks_lose_duplicates() {
+        let plan = plan_of(r#"{"linux":{"maskedPaths":["/a/","a","/b"]}}"#, false).unwrap();
+        assert_eq!(plan.masked.iter().map(ToString::to_string).collect::<Vec<_>>(), ["/a", "/b"]);
+    }
+}

@@ -69,6 +69,23 @@ impl CloneFlags {
     }
 }
 
+impl std::fmt::Display for CloneFlags {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = [
+            (Self::CGROUP, "cgroup"),
+            (Self::IPC, "ipc"),
+            (Self::MOUNT, "mount"),
+            (Self::NETWORK, "network"),
+            (Self::PID, "pid"),
+            (Self::TIME, "time"),
+            (Self::USER, "user"),
+            (Self::UTS, "uts"),
+        ];
+        let named: Vec<_> = names.iter().filter(|(flag, _)| self.has(*flag)).map(|(_, name)| *name).collect();
+        f.write_str(&named.join("|"))
+    }
+}
+
 /// Proof that this process has one thread: no lock can be held by another across [`clone3`].
 #[derive(Debug, Clone, Copy)]
 pub struct SingleThreaded(());
@@ -112,28 +129,44 @@ pub enum Fork {
 /// The errno of clone3(2): EPERM without CAP_SYS_ADMIN or with user namespaces switched off, ENOSPC at the limit of a
 /// namespace kind, EBUSY when the cgroup has children with controllers, EINVAL for an unsupported namespace kind.
 pub fn clone3(_: SingleThreaded, namespaces: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> Result<Fork> {
-    let mut pidfd: RawFd = -1;
-    let mut flags = namespaces.0 | libc::CLONE_PIDFD as u64;
-    if cgroup.is_some() {
-        flags |= INTO_CGROUP;
+    let mut args = arguments(namespaces.0);
+    args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(directory) = cgroup {
+        args.flags |= INTO_CGROUP;
+        args.cgroup = directory.as_raw_fd() as u64;
     }
-    let args = libc::clone_args {
-        flags,
-        pidfd: std::ptr::from_mut(&mut pidfd) as u64,
+    call(args, namespaces)
+}
+
+/// As [`clone3`], but the new process becomes a child of our own parent (`CLONE_PARENT`), which may then reap it.
+/// For a process that had to join a user namespace before the container's PID namespace could be made.
+pub fn clone3_sibling(_: &InChild, namespaces: CloneFlags) -> Result<Fork> {
+    call(arguments(namespaces.0 | libc::CLONE_PARENT as u64), namespaces)
+}
+
+fn arguments(flags: u64) -> libc::clone_args {
+    libc::clone_args {
+        flags: flags | libc::CLONE_PIDFD as u64,
+        pidfd: 0,
         child_tid: 0,
         parent_tid: 0,
-        exit_signal: libc::SIGCHLD as u64,
+        exit_signal: 0,
         stack: 0,
         stack_size: 0,
         tls: 0,
         set_tid: 0,
         set_tid_size: 0,
-        cgroup: cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
-    };
-    // SAFETY: without CLONE_VM the child runs on a copy of all memory, and with one thread (the proof we were given) no
-    // lock is held by a thread that the copy lacks; `args` and `pidfd` outlive the call.
+        cgroup: 0,
+    }
+}
+
+fn call(mut args: libc::clone_args, namespaces: CloneFlags) -> Result<Fork> {
+    let mut pidfd: RawFd = -1;
+    args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
+    // SAFETY: without CLONE_VM the child runs on a copy of all memory, and with one thread (the proof that both callers
+    // demand) no lock is held by a thread that the copy lacks; `args` and `pidfd` outlive the call.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
-    match check(pid, || format!("clone3(flags {flags:#x})"))? {
+    match check(pid, || format!("clone3({namespaces})"))? {
         0 => Ok(Fork::Child(InChild(PhantomData))),
         pid => {
             // SAFETY: the kernel stored a new descriptor here, which nobody else owns.

@@ -3,6 +3,7 @@
 use super::Errno;
 use crate::error::{Error, Result};
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::{self, Mode, SFlag};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -31,12 +32,16 @@ pub enum Access {
     Dir,
     /// Reading.
     Read,
+    /// Reading what may turn out to be a FIFO, which must not make us wait (`O_NONBLOCK`).
+    ReadUnsure,
     /// Writing, never creating or truncating.
     Write,
     /// Reading and writing.
     ReadWrite,
     /// A directory for listing.
     ReadDir,
+    /// Writing to a named pipe, refused with ENXIO when nobody has it open for reading.
+    WriteNoWait,
 }
 
 impl Access {
@@ -45,11 +50,15 @@ impl Access {
             Self::Path => OFlag::O_PATH,
             Self::Dir => OFlag::O_PATH | OFlag::O_DIRECTORY,
             Self::Read => OFlag::O_RDONLY,
+            Self::ReadUnsure => OFlag::O_RDONLY | OFlag::O_NONBLOCK,
             Self::Write => OFlag::O_WRONLY,
             Self::ReadWrite => OFlag::O_RDWR,
             Self::ReadDir => OFlag::O_RDONLY | OFlag::O_DIRECTORY,
+            Self::WriteNoWait => OFlag::O_WRONLY | OFlag::O_NONBLOCK,
         };
-        flags | OFlag::O_CLOEXEC | OFlag::O_NOCTTY
+        // openat2 refuses O_NOCTTY together with O_PATH, where open ignores it.
+        let no_terminal = if flags.contains(OFlag::O_PATH) { OFlag::empty() } else { OFlag::O_NOCTTY };
+        flags | no_terminal | OFlag::O_CLOEXEC
     }
 }
 
@@ -246,6 +255,16 @@ impl Stat {
         self.format() == SFlag::S_IFCHR && self.special == DeviceNumber { major, minor }
     }
 
+    /// Whether it is the block device with these numbers.
+    pub fn is_block(&self, major: u64, minor: u64) -> bool {
+        self.format() == SFlag::S_IFBLK && self.special == DeviceNumber { major, minor }
+    }
+
+    /// Whether it is a named pipe.
+    pub fn is_fifo(&self) -> bool {
+        self.format() == SFlag::S_IFIFO
+    }
+
     /// Whether it is a character or block device.
     pub fn is_device(&self) -> bool {
         self.format() == SFlag::S_IFCHR || self.format() == SFlag::S_IFBLK
@@ -313,6 +332,25 @@ pub fn write(fd: impl AsFd, data: &[u8]) -> Result<()> {
     }
 }
 
+/// Writes what the other side takes at once and returns how much that was.
+pub fn write_some(fd: impl AsFd, data: &[u8]) -> Result<usize> {
+    loop {
+        match nix::unistd::write(&fd, data) {
+            Err(Errno::EINTR) => {}
+            result => return result.map_err(|errno| Error::sys("write", errno)),
+        }
+    }
+}
+
+/// Writes all of `data`, in as many pieces as it takes.
+pub fn write_all(fd: impl AsFd, mut data: &[u8]) -> Result<()> {
+    while !data.is_empty() {
+        let count = write_some(&fd, data)?;
+        data = &data[count..];
+    }
+    Ok(())
+}
+
 /// Reads up to `buffer.len()` bytes; 0 is the end.
 pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> Result<usize> {
     loop {
@@ -343,18 +381,42 @@ pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
 
 /// The names in the open directory `dir`, without `.` and `..`, sorted.
 pub fn names(dir: impl AsFd) -> Result<Vec<OsString>> {
+    entries(dir, |_| true)
+}
+
+/// The names of the directories in the open directory `dir`, sorted, where the filesystem tells types with the names,
+/// as cgroupfs and procfs do.
+pub fn directory_names(dir: impl AsFd) -> Result<Vec<OsString>> {
+    entries(dir, |entry| entry.file_type() == Some(nix::dir::Type::Directory))
+}
+
+fn entries(dir: impl AsFd, wanted: impl Fn(&nix::dir::Entry) -> bool) -> Result<Vec<OsString>> {
     let listed = nix::dir::Dir::openat(dir, ".", Access::ReadDir.flags(), Mode::empty())
         .map_err(|errno| Error::sys("openat(.)", errno))?;
     let mut names = Vec::new();
     for entry in listed {
         let entry = entry.map_err(|errno| Error::sys("getdents64", errno))?;
         let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
+        if name != b"." && name != b".." && wanted(&entry) {
             names.push(OsStr::from_bytes(name).to_owned());
         }
     }
     names.sort();
     Ok(names)
+}
+
+/// Waits until the kernel announces that a file of cgroupfs or procfs has changed since it was last read through `fd`
+/// (POLLPRI). Returns whether it did before `timeout`.
+pub fn wait_changed(fd: impl AsFd, timeout: Duration) -> Result<bool> {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLPRI)];
+    // Rounded up, so that a caller with a deadline does not spin through its last millisecond.
+    let milliseconds = timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(PollTimeout::MAX);
+    match nix::poll::poll(&mut fds, milliseconds) {
+        Ok(ready) => Ok(ready > 0),
+        // A signal: the caller looks again and knows how much time is left.
+        Err(Errno::EINTR) => Ok(true),
+        Err(errno) => Err(Error::sys("poll", errno)),
+    }
 }
 
 /// A second descriptor of the same open file, close-on-exec.

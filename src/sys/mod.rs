@@ -14,17 +14,24 @@
 )]
 
 pub mod bpf;
+pub mod clock;
 pub mod clone;
 pub mod fs;
 pub mod keyring;
+pub mod machine;
 pub mod mount;
 pub mod namespace;
 pub mod net;
 pub mod pidfd;
+pub mod poll;
+pub mod reap;
+pub mod reexec;
 pub mod seccomp;
 pub mod signal;
+pub mod signal_name;
 pub mod socket;
 pub mod spawn;
+pub mod stdio;
 pub mod this_process;
 pub mod tty;
 

@@ -1,1 +1,51 @@
-//! Signal masks, handlers and signalfd.
+//! Signals of the parent: blocked before the child exists, then read one by one from a descriptor.
+
+use super::Errno;
+use crate::error::{Error, Result};
+use nix::sys::signal::SigSet;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Numbers of the signals that onggi treats specially.
+pub mod number {
+    /// A child changed its state.
+    pub const CHILD: i32 = libc::SIGCHLD;
+    /// End without appeal.
+    pub const KILL: i32 = libc::SIGKILL;
+    /// The polite request to end.
+    pub const TERMINATE: i32 = libc::SIGTERM;
+    /// The terminal's size changed.
+    pub const WINDOW_CHANGED: i32 = libc::SIGWINCH;
+    /// The signals by which a user or a supervisor ends a program.
+    pub const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+}
+
+/// All signals of this process, held back and read from a descriptor; see signalfd(2).
+#[derive(Debug)]
+pub struct Signals(SignalFd);
+
+impl Signals {
+    /// Blocks every signal that can be blocked. Made before the child exists, so that none is lost in between.
+    pub fn block() -> Result<Self> {
+        let all = SigSet::all();
+        all.thread_block().map_err(|errno| Error::sys("sigprocmask", errno))?;
+        SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .map(Self)
+            .map_err(|errno| Error::sys("signalfd", errno))
+    }
+
+    /// The number of the next signal that has come, if any.
+    pub fn next(&self) -> Result<Option<i32>> {
+        match self.0.read_signal() {
+            Ok(info) => Ok(info.map(|info| i32::try_from(info.ssi_signo).unwrap_or(0))),
+            Err(Errno::EAGAIN) => Ok(None),
+            Err(errno) => Err(Error::sys("read(signalfd)", errno)),
+        }
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

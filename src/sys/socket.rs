@@ -1,1 +1,94 @@
 //! Unix sockets: the SEQPACKET pair of the handshake, connecting to a console socket, passing descriptors.
+
+use super::Errno;
+use super::fs::{self, Access};
+use crate::error::{Error, Result};
+use nix::cmsg_space;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, sendmsg,
+};
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
+
+/// The longest message that [`receive`] takes, in bytes.
+pub const MESSAGE_LIMIT: usize = 64 * 1024;
+
+/// Longest path that fits into `sockaddr_un` with its final NUL; see unix(7).
+const ADDRESS_LIMIT: usize = 107;
+
+/// A connected pair that keeps message boundaries and tells when the other side is gone.
+pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
+    nix::sys::socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+        .map_err(|errno| Error::sys("socketpair", errno))
+}
+
+/// Sends one message, with copies of `files`. A closed other side is EPIPE, never SIGPIPE.
+pub fn send(socket: impl AsFd, message: &[u8], files: &[BorrowedFd<'_>]) -> Result<()> {
+    let raw: Vec<RawFd> = files.iter().map(AsRawFd::as_raw_fd).collect();
+    let control = [ControlMessage::ScmRights(&raw)];
+    let control = if raw.is_empty() { &[][..] } else { &control[..] };
+    let data = [IoSlice::new(message)];
+    loop {
+        match sendmsg::<()>(socket.as_fd().as_raw_fd(), &data, control, MsgFlags::MSG_NOSIGNAL, None) {
+            Ok(count) if count == message.len() => return Ok(()),
+            Ok(_) => return Err(Error::sys("sendmsg", Errno::EMSGSIZE)),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::sys("sendmsg", errno)),
+        }
+    }
+}
+
+/// Receives one message and at most one descriptor; `None` when the other side is gone.
+pub fn receive(socket: impl AsFd) -> Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
+    let mut buffer = vec![0; MESSAGE_LIMIT];
+    let mut control = cmsg_space!([RawFd; 1]);
+    let mut file = None;
+    let count = loop {
+        let mut data = [IoSliceMut::new(&mut buffer)];
+        let raw = socket.as_fd().as_raw_fd();
+        match recvmsg::<()>(raw, &mut data, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC) {
+            Ok(message) => {
+                let controls = message.cmsgs().map_err(|errno| Error::sys("recvmsg", errno))?;
+                for control in controls {
+                    if let ControlMessageOwned::ScmRights(files) = control {
+                        file = files.first().map(|&fd| own(fd));
+                    }
+                }
+                break message.bytes;
+            }
+            // The other side died without reading what we had sent.
+            Err(Errno::ECONNRESET) => return Ok(None),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::sys("recvmsg", errno)),
+        }
+    };
+    if count == 0 {
+        return Ok(None);
+    }
+    buffer.truncate(count);
+    Ok(Some((buffer, file)))
+}
+
+#[allow(unsafe_code)]
+fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: the kernel made this descriptor for us in recvmsg, and nobody else has seen its number.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Connects to the stream socket at `path`, however long the path is: a long one is reached through its directory.
+pub fn connect(path: &Path) -> Result<OwnedFd> {
+    let failed = |errno| Error::sys(format!("connect {}", path.display()), errno);
+    let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+        .map_err(|errno| Error::sys("socket(AF_UNIX)", errno))?;
+    let through;
+    let address = if path.as_os_str().len() <= ADDRESS_LIMIT {
+        UnixAddr::new(path)
+    } else {
+        through = fs::open(path, Access::Path)?;
+        UnixAddr::new(format!("/proc/self/fd/{}", through.as_raw_fd()).as_str())
+    };
+    let address = address.map_err(failed)?;
+    nix::sys::socket::connect(socket.as_raw_fd(), &address).map_err(failed)?;
+    Ok(socket)
+}

@@ -1,0 +1,85 @@
+# The only entry point: `make` lists the targets.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+BUILT = $(or $(CARGO_TARGET_DIR),target)
+# Needs an explicit --target: without it RUSTFLAGS would reach procedural macros, which are shared objects.
+STATIC = -C target-feature=+crt-static
+BINARY = target/release/onggi
+BINARY_LIMIT = 4194304
+DENY_VERSION = 0.20.2
+SCRIPTS = .ci/run benches/run $(shell find integration -maxdepth 1 -type f -perm -u+x)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup build release demo test check lint deny unit probe integration bench fmt doc install clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install the Debian packages that building, tests and demo need (as root)
+	@if ! which gcc readelf shellcheck > /dev/null || [ ! -e /usr/include/stdlib.h ]; then \
+	    apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -q -y --no-install-recommends gcc libc6-dev binutils shellcheck; fi
+	@integration/install
+
+build: ## debug build
+	$(CARGO) build --locked
+
+release: ## the static binary at target/release/onggi, checked for size and for being static
+	RUSTFLAGS="$(STATIC)" $(CARGO) build --locked --release --bin onggi --target $(HOST)
+	@install -D -m 0755 $(BUILT)/$(HOST)/release/onggi $(BINARY)
+	@if readelf --dynamic --program-headers --wide $(BINARY) | grep -E 'NEEDED|INTERP'; then \
+	    echo "$(BINARY) is not static" >&2; exit 1; fi
+	@if ! readelf --file-header $(BINARY) | grep -q 'DYN (Position-Independent'; then \
+	    echo "$(BINARY) is not position-independent: address randomisation is lost" >&2; exit 1; fi
+	@size=$$(stat --format %s $(BINARY)); echo "$(BINARY): static-pie, $$size bytes"; \
+	if [ $$size -gt $(BINARY_LIMIT) ]; then echo "$(BINARY) is above $(BINARY_LIMIT) bytes" >&2; exit 1; fi
+
+demo: setup release ## show a real container and its life, from the inside and the outside (as root)
+	@integration/demo
+
+test: setup lint deny unit release probe integration ## everything: lint, unit and integration tests (as root)
+
+check: test ## what continuous integration runs
+
+lint: ## formatting, clippy, shellcheck
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	shellcheck --severity=warning $(SCRIPTS)
+
+deny: ## licences, sources, banned crates; advisories where their database can be fetched
+	@$(CARGO) deny --version > /dev/null 2>&1 || CARGO_PROFILE_DEV_DEBUG=0 \
+	    $(CARGO) install --quiet --locked --debug --version $(DENY_VERSION) cargo-deny
+	$(CARGO) deny --locked check --hide-inclusion-graph licenses bans sources
+	@if $(CARGO) deny fetch db > /dev/null 2>&1; then \
+	    echo "$(CARGO) deny check advisories"; $(CARGO) deny --locked check --disable-fetch advisories; \
+	else \
+	    echo "WARNING: advisories NOT CHECKED: the RustSec database cannot be fetched from here"; fi
+
+unit: ## unit tests: pure code, no root needed
+	$(CARGO) test --locked --lib --bins
+
+probe: ## the static program that the integration tests run inside containers
+	$(CARGO) rustc --locked --example probe -- -Ctarget-feature=+crt-static -Cstrip=symbols
+
+integration: ## integration tests against the release binary (as root, after setup, release, probe)
+	$(CARGO) test --locked --test integration --no-run
+	ONGGI_BIN="$(CURDIR)/$(BINARY)" integration/enter $(CARGO) test --locked --test integration
+
+bench: setup release ## times and counts of `run /bin/true` beside Debian trixie's crun and runc (as root)
+	@benches/run
+
+fmt: ## format the code
+	$(CARGO) fmt
+
+doc: ## the code's documentation, private items included
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+install: ## install the release binary; DESTDIR and PREFIX (/usr/local) are heeded
+	@[ -x $(BINARY) ] || { echo "run make release first" >&2; exit 1; }
+	install -D -m 0755 $(BINARY) "$(DESTDIR)$(PREFIX)/bin/onggi"
+
+clean: ## remove what was built
+	$(CARGO) clean

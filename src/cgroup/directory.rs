@@ -1,0 +1,180 @@
+//! One open cgroup directory and its files.
+
+use super::path::{CgroupPath, MOUNT_POINT};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::sys::Errno;
+use crate::sys::fs::{self, Access, Resolve, magic};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// More than any file of a cgroup has: `cgroup.procs` of four million processes.
+const READ_LIMIT: usize = 32 << 20;
+
+/// An open cgroup directory: a handle that is good for clone3(2) and for opening what lies in it.
+#[derive(Debug)]
+pub(super) struct Directory {
+    fd: OwnedFd,
+    /// Its path on the host, for messages.
+    shown: String,
+}
+
+impl Directory {
+    /// The root of the hierarchy, as far as this host or our own cgroup namespace shows it.
+    ///
+    /// # Errors
+    /// `Unsupported` on hosts with cgroup v1 or with both.
+    pub(super) fn root() -> Result<Self> {
+        let fd = fs::open(MOUNT_POINT, Access::Dir).context("cgroup hierarchy")?;
+        if fs::filesystem_magic(&fd)? != magic::CGROUP2 {
+            let message = format!(
+                "{MOUNT_POINT} is not a cgroup v2 mount, and onggi knows no other: \
+                 boot the host with systemd.unified_cgroup_hierarchy=1, or mount cgroup2 there"
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        Ok(Self { fd, shown: MOUNT_POINT.to_owned() })
+    }
+
+    /// The cgroup at `path`, opened in one go: no link and no other mount on the way.
+    pub(super) fn open(path: &CgroupPath) -> Result<Self> {
+        let root = Self::root()?;
+        let fd = fs::open_at(&root.fd, path.relative(), Access::Dir, Resolve::BeneathOneMount)
+            .map_err(|error| error.phrased(format!("open cgroup {path}")))?;
+        Ok(Self { fd, shown: path.to_string() })
+    }
+
+    /// The cgroup `name` right below this one.
+    pub(super) fn child(&self, name: impl AsRef<OsStr>) -> Result<Self> {
+        let name = name.as_ref();
+        let shown = format!("{}/{}", self.shown, name.display());
+        let fd = fs::open_at(&self.fd, name, Access::Dir, Resolve::BeneathOneMount)
+            .map_err(|error| error.phrased(format!("open cgroup {shown}")))?;
+        Ok(Self { fd, shown })
+    }
+
+    /// Makes the cgroup `name` below this one. Returns whether it is new: `false` when there was one.
+    pub(super) fn make(&self, name: &str) -> Result<bool> {
+        match fs::mkdir_at(&self.fd, name, 0o755) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is(Errno::EEXIST) => Ok(false),
+            Err(error) => Err(error.phrased(format!("mkdir {}/{name}", self.shown))),
+        }
+    }
+
+    /// Removes the cgroup `name` below this one. EBUSY when it has processes or children; ENOENT is success.
+    pub(super) fn remove(&self, name: impl AsRef<OsStr>) -> Result<()> {
+        let name = name.as_ref();
+        match fs::rmdir_at(&self.fd, name) {
+            Err(error) if !is_gone(&error) => Err(error.phrased(format!("rmdir {}/{}", self.shown, name.display()))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The whole of one of its files.
+    pub(super) fn read(&self, file: &str) -> Result<String> {
+        let data = fs::open_at(&self.fd, file, Access::Read, Resolve::BeneathOneMount)
+            .and_then(|file| fs::read_all(file, READ_LIMIT))
+            .map_err(|error| error.phrased(format!("read {}/{file}", self.shown)))?;
+        Ok(String::from_utf8_lossy(&data).into_owned())
+    }
+
+    /// Writes `value` to one of its files, in one write(2).
+    pub(super) fn write(&self, file: &str, value: &str) -> Result<()> {
+        fs::open_at(&self.fd, file, Access::Write, Resolve::BeneathOneMount)
+            .and_then(|file| fs::write(file, value.as_bytes()))
+            .map_err(|error| error.phrased(format!("write {value:?} to {}/{file}", self.shown)))
+    }
+
+    /// The controllers that one of its files lists.
+    pub(super) fn controllers(&self, file: &str) -> Result<Vec<String>> {
+        Ok(self.read(file)?.split_ascii_whitespace().map(str::to_owned).collect())
+    }
+
+    /// Names of the cgroups right below.
+    pub(super) fn children(&self) -> Result<Vec<OsString>> {
+        fs::directory_names(&self.fd).with_context(|| format!("list {}", self.shown))
+    }
+
+    /// Adds the processes of this cgroup and of all below it to `pids`.
+    pub(super) fn collect_pids(&self, pids: &mut Vec<i32>) -> Result<()> {
+        let listed = match self.read("cgroup.procs") {
+            // A threaded cgroup lists only its threads; the kernel takes any of them for the process.
+            Err(error) if error.is(Errno::EOPNOTSUPP) => self.read("cgroup.threads"),
+            listed => listed,
+        };
+        match listed {
+            // A process of another PID namespace shows as 0: there is, but nobody here can name it.
+            Ok(listed) => pids.extend(listed.lines().filter_map(|pid| pid.parse::<i32>().ok())),
+            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        for name in self.children()? {
+            match self.child(name) {
+                Ok(child) => child.collect_pids(pids)?,
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// How many processes the kernel has killed in it for lack of memory; 0 where memory is not accounted.
+    pub(super) fn oom_kills(&self) -> u64 {
+        let events = self.read("memory.events").unwrap_or_default();
+        let count = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        count.and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// Whether this cgroup or one below has living processes.
+    pub(super) fn is_populated(&self) -> Result<bool> {
+        match self.read("cgroup.events") {
+            Ok(events) => Ok(is_populated(&events)),
+            Err(error) if is_gone(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits, without looking again and again, until no living process is left in this cgroup and below it. Returns
+    /// whether that came before `timeout`.
+    pub(super) fn wait_empty(&self, timeout: Duration) -> Result<bool> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            // Reading arms the file: a change after it makes it ready, so that none is lost.
+            let opened = fs::open_at(&self.fd, "cgroup.events", Access::Read, Resolve::BeneathOneMount)
+                .and_then(|file| Ok((fs::read_all(&file, READ_LIMIT)?, file)));
+            let (events, file) = match opened {
+                Err(error) if is_gone(&error) => return Ok(true),
+                opened => opened.with_context(|| format!("{}/cgroup.events", self.shown))?,
+            };
+            if !is_populated(&String::from_utf8_lossy(&events)) {
+                return Ok(true);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            fs::wait_changed(&file, left)?;
+        }
+    }
+
+    /// Its path on the host, for messages.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Whether the cgroup is not there: never was, or was removed while open (which its files answer with ENODEV).
+pub(super) fn is_gone(error: &Error) -> bool {
+    error.is(Errno::ENOENT) || error.is(Errno::ENODEV)
+}
+
+fn is_populated(events: &str) -> bool {
+    events.lines().any(|line| line == "populated 1")
+}

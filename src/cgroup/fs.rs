@@ -1,0 +1,264 @@
+//! The cgroupfs driver: makes a container's cgroup by hand, below whatever is there.
+
+use super::directory::{Directory, is_gone};
+use super::existing::{Existing, REMOVAL_TIMEOUT};
+use super::path::CgroupPath;
+use super::resources::{IfMissing, Write};
+use super::{IfDenied, Plan};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::sys::Errno;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+/// A cgroup that was made for a container, with its limits and device rules, before the first process is in it.
+/// Dropping it kills what runs in it and removes what was made; [`Cgroup::keep`] ends that.
+#[derive(Debug)]
+pub struct Cgroup {
+    directory: Directory,
+    undo: Undo,
+}
+
+impl Cgroup {
+    /// Makes the cgroup that `plan` describes. `None`: nothing was asked for, we run without privileges and may not
+    /// make one, so the container stays in the caller's.
+    ///
+    /// # Errors
+    /// `WrongState` when the cgroup exists and holds processes or is frozen; `Unsupported` when a controller is
+    /// missing. Nothing is left behind.
+    pub fn create(plan: &Plan) -> Result<Option<Self>> {
+        let cgroup = match Self::make_or_retry(&plan.path) {
+            Ok(cgroup) => cgroup,
+            Err(error) if is_denied(&error) && plan.if_denied == IfDenied::Without => return Ok(None),
+            Err(error) if is_denied(&error) && plan.if_denied == IfDenied::Explain => {
+                return Err(
+                    error.context("rootless needs no limits + no cgrouppath when no permission is granted for cgroups")
+                );
+            }
+            Err(error) => return Err(error.context("unable to apply cgroup configuration")),
+        };
+        cgroup.make_joinable(plan.writes.iter().any(needs_domain))?;
+        for write in &plan.writes {
+            cgroup.set(write)?;
+        }
+        if let Some(program) = &plan.devices {
+            program.attach(cgroup.directory.as_fd())?;
+        }
+        Ok(Some(cgroup))
+    }
+
+    /// The directory, for starting a process in it (`CLONE_INTO_CGROUP`).
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &CgroupPath {
+        &self.undo.path
+    }
+
+    /// How many processes the kernel has killed here for lack of memory; 0 as well where memory is not accounted.
+    pub fn oom_kills(&self) -> u64 {
+        self.directory.oom_kills()
+    }
+
+    /// Moves the process `pid` into the cgroup, where clone3 could not start it there. This waits for an RCU grace
+    /// period, 10 ms and more.
+    pub fn add(&self, pid: i32) -> Result<()> {
+        /// A process that is still being set up can't be moved for a moment (EINVAL); the figures are runc's.
+        const ATTEMPTS: usize = 5;
+        const PAUSE: Duration = Duration::from_millis(30);
+        let mut result = Ok(());
+        for _ in 0..ATTEMPTS {
+            result = self.directory.write("cgroup.procs", &pid.to_string());
+            match &result {
+                Err(error) if error.is(Errno::EINVAL) => std::thread::sleep(PAUSE),
+                _ => break,
+            }
+        }
+        result.context("unable to apply cgroup configuration")
+    }
+
+    /// Ends the undoing: from here on the cgroup lives as long as the container.
+    pub fn keep(mut self) -> CgroupPath {
+        self.undo.made.clear();
+        self.undo.ours = false;
+        self.undo.path.clone()
+    }
+
+    /// As [`Self::make`], again when a parent went meanwhile: another `create` made it, failed and removed it.
+    fn make_or_retry(path: &CgroupPath) -> Result<Self> {
+        const ATTEMPTS: usize = 4;
+        let mut result = Self::make(path);
+        for _ in 1..ATTEMPTS {
+            match &result {
+                Err(error) if is_gone(error) => result = Self::make(path),
+                _ => break,
+            }
+        }
+        result
+    }
+
+    /// Makes the directories down to `path`, and sees to it that each gives its controllers to those below.
+    fn make(path: &CgroupPath) -> Result<Self> {
+        let mut undo = Undo { path: path.clone(), made: Vec::new(), ours: false };
+        let mut here = Directory::root()?;
+        let mut available = here.controllers("cgroup.controllers")?;
+        let mut so_far = String::new();
+        let mut is_new = false;
+        for name in path.components() {
+            available = enable(&here, available)?;
+            so_far.push('/');
+            so_far.push_str(name);
+            is_new = here.make(name)?;
+            if is_new {
+                undo.made.push(CgroupPath::try_from(so_far.clone())?);
+            }
+            here = here.child(name)?;
+        }
+        if !is_new {
+            check_unused(&here)?;
+        }
+        undo.ours = true;
+        Ok(Self { directory: here, undo })
+    }
+
+    /// Below a threaded cgroup (or one that became the root of threads, having both processes and controllers) nothing
+    /// can run until it is made threaded as well, and then controllers of whole domains are out of reach.
+    fn make_joinable(&self, needs_domain: bool) -> Result<()> {
+        let kind = self.directory.read("cgroup.type")?;
+        let kind = kind.trim();
+        if kind == "domain" {
+            return Ok(());
+        }
+        if needs_domain {
+            let why = if kind == "domain invalid" { "an invalid state".to_owned() } else { format!("{kind} mode") };
+            let message =
+                format!("cannot enter cgroupv2 {:?} with domain controllers -- it is in {why}", self.directory.shown());
+            return Err(Error::new(ErrorKind::WrongState, message).hint("remove the limits or choose another cgroup"));
+        }
+        // From the top: one can become threaded only below another.
+        let mut above = Vec::new();
+        let mut next = Some(self.path().clone());
+        while let Some(path) = next {
+            next = path.parent();
+            above.push(path);
+        }
+        for path in above.iter().rev() {
+            let level = Directory::open(path)?;
+            if level.read("cgroup.type")?.trim() == "domain invalid" {
+                level.write("cgroup.type", "threaded")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&self, write: &Write) -> Result<()> {
+        let result = self.directory.write(&write.file, &write.value);
+        let (file, result) = match (&write.if_missing, result) {
+            (IfMissing::Skip, Err(error)) if error.is(Errno::ENOENT) => return Ok(()),
+            (IfMissing::Instead { file, value }, Err(error)) if error.is(Errno::ENOENT) => {
+                (*file, self.directory.write(file, value))
+            }
+            (_, result) => (write.file.as_str(), result),
+        };
+        match result {
+            Err(error) if error.is(Errno::ENOENT) => Err(self.missing(write, file)),
+            result => result.with_context(|| format!("config.json: {}", write.field)),
+        }
+    }
+
+    /// Why `file` is missing, and what the user can do.
+    fn missing(&self, write: &Write, file: &str) -> Error {
+        let (field, here, controller) = (&write.field, self.directory.shown(), write.controller());
+        let known = self.directory.controllers("cgroup.controllers").unwrap_or_default();
+        let message = if controller == "cgroup" || known.iter().any(|name| name == controller) {
+            format!("{file} does not exist in {here}: this kernel lacks it; remove {field}")
+        } else if field.contains(".unified[") {
+            format!(
+                "unified resource {file:?} can't be set: controller {controller:?} not available in {here}: \
+                 enable it there or remove the entry"
+            )
+        } else {
+            format!(
+                "{file} can't be set: controller {controller} is not available in {here}: enable it or remove {field}"
+            )
+        };
+        Error::config(field, message).of_kind(ErrorKind::Unsupported)
+    }
+}
+
+/// Removes what was made, when dropped.
+#[derive(Debug)]
+struct Undo {
+    /// The container's cgroup.
+    path: CgroupPath,
+    /// The directories made, outermost first. One that was there before stays.
+    made: Vec<CgroupPath>,
+    /// Whether all processes in it are the container's.
+    ours: bool,
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        // There is nobody to tell of a failure: the error that led here is the one to report.
+        if self.ours
+            && let Ok(Some(cgroup)) = Existing::open(&self.path)
+        {
+            let _ = cgroup.kill();
+        }
+        for path in self.made.iter().rev() {
+            let Ok(Some(cgroup)) = Existing::open(path) else { continue };
+            // Parents may have been taken by others meanwhile; what is in them is not ours to remove.
+            let _ = if *path == self.path { cgroup.remove(REMOVAL_TIMEOUT) } else { cgroup.remove_if_empty() };
+        }
+    }
+}
+
+/// Lets the cgroups below `directory` have the controllers in `available`. Returns those they have.
+///
+/// Writes only what is missing, since a write waits for an RCU grace period when there are processes below. Failures
+/// are passed over: one controller or the other may be out of our reach (EPERM, EBUSY where the cgroup has processes)
+/// and not needed either; if it is, its files will be missing.
+fn enable(directory: &Directory, available: Vec<String>) -> Result<Vec<String>> {
+    const FILE: &str = "cgroup.subtree_control";
+    let mut enabled = directory.controllers(FILE)?;
+    let missing: Vec<_> = available.into_iter().filter(|name| !enabled.contains(name)).collect();
+    if missing.is_empty() {
+        return Ok(enabled);
+    }
+    let all: Vec<_> = missing.iter().map(|name| format!("+{name}")).collect();
+    let mut done: Vec<_> = match directory.write(FILE, &all.join(" ")) {
+        Ok(()) => missing,
+        Err(_) => missing.into_iter().filter(|name| directory.write(FILE, &format!("+{name}")).is_ok()).collect(),
+    };
+    enabled.append(&mut done);
+    Ok(enabled)
+}
+
+/// Refuses a cgroup that another container has, or that would freeze ours before it runs.
+fn check_unused(directory: &Directory) -> Result<()> {
+    if directory.is_populated()? {
+        let mut pids = Vec::new();
+        directory.collect_pids(&mut pids)?;
+        let message = format!("container's cgroup is not empty: {} process(es) found", pids.len());
+        return Err(Error::new(ErrorKind::WrongState, message).context(directory.shown()));
+    }
+    match directory.read("cgroup.freeze") {
+        Ok(state) if state.trim() == "1" => {
+            let message = "container's cgroup unexpectedly frozen";
+            Err(Error::new(ErrorKind::WrongState, message).context(directory.shown()))
+        }
+        Err(error) if !is_gone(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the limit needs a controller that can't divide the threads of a process (cpu counts, as in runc).
+fn needs_domain(write: &Write) -> bool {
+    write.is_limit() && matches!(write.controller(), "memory" | "io" | "cpu" | "hugetlb")
+}
+
+/// Whether we lack the permission to make a cgroup, as opposed to all other failures.
+fn is_denied(error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::EPERM | Errno::EACCES | Errno::EROFS))
+}

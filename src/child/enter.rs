@@ -1,0 +1,64 @@
+//! The first steps: from a bare clone into the container's namespaces.
+
+use super::Prepared;
+use super::init::await_order;
+use crate::error::{Error, ErrorKind, Result};
+use crate::handshake::{Channel, Report};
+use crate::namespaces::Origin;
+use crate::sys::clone::{CloneFlags, Fork, InChild, clone3_sibling};
+use crate::sys::{namespace, this_process};
+use std::os::fd::AsFd;
+
+/// Ties the init process to its parent and hides it: nothing of ours may be traced or outlive a killed parent.
+pub(super) fn guard(me: &InChild, p: &Prepared) -> Result<()> {
+    this_process::set_pdeathsig(me, true)?;
+    // A new user namespace's maps may have to be written by a parent without privileges, which can't reach the files of
+    // a process that is not dumpable; nobody else sees us yet.
+    if p.namespaces.origin(CloneFlags::USER) != Origin::New {
+        this_process::set_dumpable(me, false)?;
+    }
+    // Modes in config.json are final; the container's own umask comes last.
+    this_process::umask(me, 0);
+    // Also detaches from the caller's terminal, so that nothing can be pushed into it (CVE-2016-10124).
+    this_process::setsid(me)
+}
+
+/// With a new user namespace the parent does it, since the file belongs to the host's root then.
+pub(super) fn oom_score(me: &InChild, p: &Prepared) -> Result<()> {
+    if p.namespaces.origin(CloneFlags::USER) == Origin::New {
+        return Ok(());
+    }
+    p.process.scheduling.apply_oom_score(me, &p.proc)
+}
+
+/// Joins and makes all namespaces that clone3 has not made.
+pub(super) fn namespaces(me: &InChild, p: &Prepared, parent: &Channel) -> Result<()> {
+    if p.namespaces.origin(CloneFlags::USER) == Origin::New {
+        await_order(parent)?;
+        this_process::become_root(me)?;
+    }
+    p.joins.join(me)?;
+    if p.namespaces.needs_second_clone() {
+        second_clone(me, p, parent)?;
+    }
+    p.namespaces.unshare(me)?;
+    if p.namespaces.origin(CloneFlags::TIME) == Origin::New {
+        parent.send(&Report::TimeNamespace, None)?;
+        let clocks =
+            await_order(parent)?.ok_or_else(|| Error::new(ErrorKind::System, "no time namespace came along"))?;
+        namespace::join(me, clocks, CloneFlags::TIME)?;
+    }
+    // Every change of ids makes a process dumpable again, or whatever fs.suid_dumpable says.
+    this_process::set_dumpable(me, false)
+}
+
+/// Continues in a new process inside a PID namespace that the joined user namespace owns.
+fn second_clone(me: &InChild, p: &Prepared, parent: &Channel) -> Result<()> {
+    match clone3_sibling(me, CloneFlags::PID)? {
+        Fork::Parent { pid, pidfd } => {
+            parent.send(&Report::Moved { pid }, Some(pidfd.as_fd()))?;
+            this_process::exit(me, 0)
+        }
+        Fork::Child(_) => guard(me, p),
+    }
+}

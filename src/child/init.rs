@@ -1,0 +1,149 @@
+//! The list of what the init process does, from the clone to the program.
+
+use super::Prepared;
+use super::step::{Step, step};
+use super::{enter, user};
+use crate::container::report::HookState;
+use crate::container::status::Status;
+use crate::error::{Error, ErrorKind, Result};
+use crate::handshake::{Channel, Order, Report};
+use crate::hooks::{self, Environment, Kind, Place};
+use crate::process::env::Environment as Variables;
+use crate::process::stdio;
+use crate::rootfs::{Mounted, Root};
+use crate::sys::clone::InChild;
+use crate::sys::{fs, this_process};
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Who listens to a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The parent, on the socket.
+    Reporting,
+    /// Nobody: `create` has returned, and the container was started later.
+    Alone,
+}
+
+/// Becomes the container's program; comes back only to say why not.
+pub(super) fn init(me: &InChild, p: &Prepared, parent: &Channel, phase: &mut Phase) -> Result<Infallible> {
+    let process = &p.process;
+    step(Step::Guard, || enter::guard(me, p))?;
+    // Before any user namespace: a lower score needs the caller's rights.
+    step(Step::OomScore, || enter::oom_score(me, p))?;
+    step(Step::Namespaces, || enter::namespaces(me, p, parent))?;
+    step(Step::NamespaceSetup, || p.namespaces.set_up(me))?;
+    step(Step::Keyring, || process.keyring.as_ref().map_or(Ok(()), |keyring| keyring.apply(me)))?;
+
+    let root = step(Step::Root, || p.rootfs.enter(me))?;
+    let mounted = step(Step::Mounts, || p.rootfs.mount_all(me, root))?;
+    // After the mounts: the nodes belong on what is mounted at /dev.
+    step(Step::Devices, || p.rootfs.devices(me, root))?;
+    // After mounts and devices, which hooks look at, and before pivot, since they live on the host's files.
+    step(Step::CreateHooks, || create_hooks(me, p, parent, root))?;
+    step(Step::Terminal, || terminal(me, p, parent, root))?;
+    step(Step::Pivot, || p.rootfs.finish(me, &mounted).and_then(|()| p.rootfs.pivot(me, root)))?;
+
+    let proc = trusted_proc(&mounted, p);
+    // Before readonlyPaths, which cover /proc/sys in most configs.
+    step(Step::Sysctl, || p.namespaces.sysctls.iter().try_for_each(|sysctl| sysctl.write(proc)))?;
+    // Before restrict, which makes the root read-only.
+    step(Step::WorkingDirectory, || process.cwd.create(root))?;
+    step(Step::Restrict, || p.rootfs.restrict(me, root))?;
+    step(Step::Label, || process.labels.apply(me, proc))?;
+    // Closed for real below, which its owner must not see.
+    drop(mounted);
+    step(Step::Scheduling, || process.scheduling.apply(me))?;
+    step(Step::Stdio, || standard_descriptors(me, p, root))?;
+    let mut warnings = Vec::new();
+    let variables = process.environment.complete(me, root, process.identity.uid, &mut warnings);
+    step(Step::Identity, || user::become_user(me, p, &mut warnings))?;
+    // The host's descriptors are closed for real before the lookup: args[0] could lead through one (CVE-2024-21626).
+    step(Step::Descriptors, || close_others(me, p, parent))?;
+    let program = step(Step::Lookup, || process.program.find(me, &variables))?;
+
+    step(Step::Ready, || ready(me, p, parent, phase, &warnings))?;
+    // Its hooks are the first code of the container's: nothing of it may run without the filter.
+    step(Step::Seccomp, || user::install_filter(me, p))?;
+    step(Step::StartHooks, || start_hooks(p, &variables))?;
+    process.inherited.hand_over(me)?;
+    Err(process.program.exec(me, &program, &variables.for_exec()))
+}
+
+/// Waits until the parent says to go on, and returns what came along.
+pub(super) fn await_order(parent: &Channel) -> Result<Option<OwnedFd>> {
+    match parent.receive::<Order>()? {
+        Some((Order::Proceed, file)) => Ok(file),
+        None => Err(Error::new(ErrorKind::System, "onggi itself was killed")),
+    }
+}
+
+fn create_hooks(me: &InChild, p: &Prepared, parent: &Channel, root: &Root) -> Result<()> {
+    if !p.hooks.prestart.is_empty() || !p.hooks.create_runtime.is_empty() {
+        parent.send(&Report::Hooks, None)?;
+        await_order(parent)?;
+    }
+    if p.hooks.create_container.is_empty() {
+        return Ok(());
+    }
+    // They start in the root filesystem, but see the host's files from "/".
+    this_process::fchdir(me, root)?;
+    let state = HookState::new(&p.record, Status::Creating, Some(this_process::pid())).to_json();
+    let place = Place { cwd: None, environment: Environment::Given(&[]) };
+    hooks::run(Kind::CreateContainer, &p.hooks.create_container, &state, &place)
+}
+
+fn start_hooks(p: &Prepared, variables: &Variables) -> Result<()> {
+    if p.hooks.start_container.is_empty() {
+        return Ok(());
+    }
+    let state = HookState::new(&p.record, Status::Created, Some(this_process::pid())).to_json();
+    let place = Place { cwd: None, environment: Environment::Given(variables.variables()) };
+    hooks::run(Kind::StartContainer, &p.hooks.start_container, &state, &place)
+        .map_err(|error| error.of_kind(ErrorKind::Exec))
+}
+
+fn terminal(me: &InChild, p: &Prepared, parent: &Channel, root: &Root) -> Result<()> {
+    let Some(plan) = &p.process.terminal else { return Ok(()) };
+    let pty = plan.open(me, root.open_ptmx(me)?)?;
+    root.bind_console(me, pty.peer.as_fd())?;
+    parent.send(&Report::Console, Some(pty.master.as_fd()))?;
+    pty.attach(me)
+}
+
+/// A procfs that nobody can have put there: the one just mounted for this container, else the host's.
+fn trusted_proc<'a>(mounted: &'a Mounted, p: &'a Prepared) -> BorrowedFd<'a> {
+    mounted.proc.as_ref().unwrap_or(&p.proc).as_fd()
+}
+
+/// Makes the standard descriptors the container's user's own.
+fn standard_descriptors(me: &InChild, p: &Prepared, root: &Root) -> Result<()> {
+    if p.process.terminal.is_none() && stdio::has_null()? {
+        stdio::replace_null(me, root.open_null(me)?)?;
+    }
+    stdio::give_to(me, p.process.identity.uid)
+}
+
+fn close_others(me: &InChild, p: &Prepared, parent: &Channel) -> Result<()> {
+    let ours: Vec<BorrowedFd<'_>> = std::iter::once(parent.as_fd()).chain(p.gate.iter().map(AsFd::as_fd)).collect();
+    p.process.inherited.close_others(me, &ours)
+}
+
+fn ready(me: &InChild, p: &Prepared, parent: &Channel, phase: &mut Phase, warnings: &[String]) -> Result<()> {
+    for warning in warnings {
+        parent.send(&Report::Warning(warning.clone()), None)?;
+    }
+    this_process::reset_signals(me, p.ignored_signals)?;
+    // `create` is about to exit, and the container is to live on.
+    this_process::set_pdeathsig(me, false)?;
+    let Some(gate) = &p.gate else { return parent.send(&Report::Ready, None) };
+    // The first process of a PID namespace ignores every signal that it doesn't handle, but `kill` of a created
+    // container is to end it, as runc's does.
+    this_process::exit_on_termination(me)?;
+    parent.send(&Report::Ready, None)?;
+    *phase = Phase::Alone;
+    match fs::read(gate, &mut [0])? {
+        1 => Ok(()),
+        _ => Err(Error::new(ErrorKind::System, "the start gate is broken")),
+    }
+}

@@ -1,0 +1,90 @@
+//! The steps of the child's lists, so that a failure says where it happened.
+
+use crate::error::{Context, Result};
+
+/// One line of a list; its text completes "while ...".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Tie the child's life to its parent's and hide it from others.
+    Guard,
+    /// The out-of-memory score.
+    OomScore,
+    /// Join and make namespaces.
+    Namespaces,
+    /// Host name, domain name, loopback interface.
+    NamespaceSetup,
+    /// The session keyring.
+    Keyring,
+    /// Put the root filesystem into the mount namespace.
+    Root,
+    /// The mounts of config.json.
+    Mounts,
+    /// Device nodes and links.
+    Devices,
+    /// prestart, createRuntime and createContainer hooks.
+    CreateHooks,
+    /// The terminal.
+    Terminal,
+    /// Make the root filesystem the root.
+    Pivot,
+    /// Kernel parameters.
+    Sysctl,
+    /// Read-only and masked paths.
+    Restrict,
+    /// Scheduler, I/O priority, personality.
+    Scheduling,
+    /// The label of the security module.
+    Label,
+    /// Standard input, output and error.
+    Stdio,
+    /// Make the working directory.
+    WorkingDirectory,
+    /// Limits, ids and capabilities.
+    Identity,
+    /// Close what the program must not see.
+    Descriptors,
+    /// Look up the program.
+    Lookup,
+    /// Tell the parent that all is ready.
+    Ready,
+    /// startContainer hooks.
+    StartHooks,
+    /// The system call filter.
+    Seccomp,
+}
+
+impl Step {
+    /// What was being done, for the error's chain.
+    fn doing(self) -> &'static str {
+        match self {
+            Self::Guard => "guard the init process",
+            Self::OomScore => "set process.oomScoreAdj",
+            Self::Namespaces => "enter namespaces",
+            Self::NamespaceSetup => "set up namespaces",
+            Self::Keyring => "join the session keyring",
+            Self::Root => "attach the root filesystem",
+            Self::Mounts => "mount",
+            Self::Devices => "create devices",
+            Self::CreateHooks => "run hooks",
+            Self::Terminal => "set up the terminal",
+            Self::Pivot => "change the root",
+            Self::Sysctl => "set kernel parameters",
+            Self::Restrict => "restrict paths",
+            Self::Scheduling => "set scheduling",
+            Self::Label => "set the security label",
+            Self::Stdio => "set up standard input and output",
+            Self::WorkingDirectory => "create the working directory",
+            Self::Descriptors => "close descriptors",
+            Self::Identity => "become the container's user",
+            Self::Lookup => "find the program",
+            Self::Ready => "report readiness",
+            Self::StartHooks => "run startContainer hooks",
+            Self::Seccomp => "load the system call filter",
+        }
+    }
+}
+
+/// Does one step; a failure gets the step's name.
+pub(super) fn step<T>(step: Step, action: impl FnOnce() -> Result<T>) -> Result<T> {
+    action().context(step.doing())
+}

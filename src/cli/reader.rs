@@ -1,0 +1,111 @@
+//! Takes an argument list apart by runc's rules (those of Go's urfave/cli).
+
+use clap::{Arg, Command};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+/// What a positional argument means for the flags after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Positionals {
+    /// They are flags still: `delete ID --force`.
+    BetweenFlags,
+    /// They are positional, too: `kill ID -9`.
+    EndFlags,
+}
+
+/// The flags that were given, with their values; the last one counts.
+#[derive(Debug, Default)]
+pub(super) struct Flags(Vec<(String, OsString)>);
+
+impl Flags {
+    fn get(&self, name: &str) -> Option<&OsString> {
+        self.0.iter().rev().find(|(given, _)| given == name).map(|(_, value)| value)
+    }
+
+    /// Whether a switch is on.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| value == "true")
+    }
+
+    /// A value as a path; an empty one counts as not given.
+    pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+    }
+
+    /// A value as text.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.get(name).map(|value| value.to_string_lossy().into_owned())
+    }
+}
+
+/// Separates flags and positional arguments. Every definition has `--help` and `-h` in addition.
+///
+/// # Errors
+/// runc's text for an unknown flag, a missing value, and a switch with a value that is no boolean.
+pub(super) fn read(
+    definition: &Command,
+    arguments: &[OsString],
+    positionals: Positionals,
+) -> Result<(Flags, Vec<OsString>), String> {
+    let mut flags = Flags::default();
+    let mut rest = Vec::new();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let Some((name, given)) = flag(argument) else {
+            if argument == "--" {
+                break;
+            }
+            rest.push(argument.clone());
+            match positionals {
+                Positionals::BetweenFlags => continue,
+                Positionals::EndFlags => break,
+            }
+        };
+        let shown = name.to_string_lossy();
+        if shown == "help" || shown == "h" {
+            flags.0.push(("help".to_owned(), "true".into()));
+            continue;
+        }
+        let known = definition.get_arguments().find(|known| is_named(known, &shown));
+        let known = known.ok_or_else(|| format!("flag provided but not defined: -{shown}"))?;
+        let value = match (given, known.get_action().takes_values()) {
+            (Some(value), true) => value,
+            (None, true) => match arguments.next() {
+                Some(value) => value.clone(),
+                None => return Err(format!("flag needs an argument: {}", argument.to_string_lossy())),
+            },
+            (Some(value), false) => boolean(&value)
+                .ok_or_else(|| format!("invalid boolean value {:?} for -{shown}", value.to_string_lossy()))?
+                .into(),
+            (None, false) => "true".into(),
+        };
+        flags.0.push((known.get_id().to_string(), value));
+    }
+    rest.extend(arguments.cloned());
+    Ok((flags, rest))
+}
+
+/// Name and value of `-name`, `--name`, `--name=value`; none for a positional argument, which `-` is, too.
+fn flag(argument: &OsStr) -> Option<(OsString, Option<OsString>)> {
+    let body = argument.as_bytes().strip_prefix(b"-")?;
+    let body = body.strip_prefix(b"-").unwrap_or(body);
+    if body.is_empty() {
+        return None;
+    }
+    let mut parts = body.splitn(2, |byte| *byte == b'=').map(|part| OsString::from_vec(part.to_vec()));
+    Some((parts.next()?, parts.next()))
+}
+
+fn is_named(known: &Arg, name: &str) -> bool {
+    known.get_long() == Some(name) || known.get_short().is_some_and(|short| name.chars().eq([short]))
+}
+
+/// What Go's strconv.ParseBool takes.
+fn boolean(text: &OsStr) -> Option<&'static str> {
+    match text.as_bytes() {
+        b"1" | b"t" | b"T" | b"true" | b"TRUE" | b"True" => Some("true"),
+        b"0" | b"f" | b"F" | b"false" | b"FALSE" | b"False" => Some("false"),
+        _ => None,
+    }
+}

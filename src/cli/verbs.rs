@@ -1,0 +1,231 @@
+//! The commands: their flags, their help, and what they mean.
+
+use super::reader::{self, Flags, Positionals};
+use super::{Action, Refusal, switch, unknown_verb, value};
+use crate::commands::{Command, CreateArgs, ListFormat, RunArgs};
+use clap::Arg;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+/// A command as it is typed.
+struct Verb {
+    name: &'static str,
+    about: &'static str,
+    /// Its arguments, for the help.
+    arguments: &'static str,
+    /// The least and the greatest number of them.
+    count: (usize, usize),
+    flags_end: Positionals,
+    flags: fn() -> Vec<Arg>,
+    understand: fn(&Flags, Vec<String>) -> Result<Command, String>,
+}
+
+/// In the order of the help.
+const VERBS: &[Verb] = &[
+    Verb {
+        name: "create",
+        about: "create a container, whose program then waits for start",
+        arguments: "ID",
+        count: (1, 1),
+        flags_end: Positionals::BetweenFlags,
+        flags: || {
+            // Some users of go-runc send the flags of run.
+            let mut flags = create_flags();
+            flags.extend(["detach", "no-subreaper"].map(|name| switch(name, "accepted, without effect").hide(true)));
+            flags
+        },
+        understand: |flags, arguments| Ok(Command::Create(create_args(flags, arguments)?)),
+    },
+    Verb {
+        name: "delete",
+        about: "delete what a stopped container has left",
+        arguments: "ID",
+        count: (1, 1),
+        flags_end: Positionals::BetweenFlags,
+        flags: || vec![switch("force", "kill the container first; fine if there is none").short('f')],
+        understand: |flags, arguments| Ok(Command::Delete { id: first(arguments), force: flags.is_set("force") }),
+    },
+    Verb {
+        name: "features",
+        about: "print what onggi can do, as JSON",
+        arguments: "",
+        count: (0, 0),
+        flags_end: Positionals::BetweenFlags,
+        flags: Vec::new,
+        understand: |_, _| Ok(Command::Features),
+    },
+    Verb {
+        name: "kill",
+        about: "send a signal (TERM) to the container's first process",
+        arguments: "ID [SIGNAL]",
+        count: (1, 2),
+        flags_end: Positionals::EndFlags,
+        flags: || vec![switch("all", "send it to every process of the container").short('a')],
+        understand: |flags, arguments| {
+            let mut arguments = arguments.into_iter();
+            let mut next = || arguments.next().unwrap_or_default();
+            Ok(Command::Kill { id: next(), signal: next(), all: flags.is_set("all") })
+        },
+    },
+    Verb {
+        name: "list",
+        about: "list containers",
+        arguments: "",
+        count: (0, 0),
+        flags_end: Positionals::BetweenFlags,
+        flags: || {
+            vec![
+                value("format", "FORMAT", "table or json (table)").short('f'),
+                switch("quiet", "print ids only").short('q'),
+            ]
+        },
+        understand: |flags, _| Ok(Command::List { format: list_format(flags) }),
+    },
+    Verb {
+        name: "run",
+        about: "create a container, start it, and wait for its end",
+        arguments: "ID",
+        count: (1, 1),
+        flags_end: Positionals::BetweenFlags,
+        flags: || {
+            let mut flags = create_flags();
+            flags.push(switch("detach", "return when the program has been started").short('d'));
+            flags.push(switch("keep", "keep the container after its end"));
+            flags.push(switch("no-subreaper", "don't take on orphaned processes"));
+            flags
+        },
+        understand: |flags, arguments| {
+            Ok(Command::Run(RunArgs {
+                create: create_args(flags, arguments)?,
+                detach: flags.is_set("detach"),
+                keep: flags.is_set("keep"),
+                no_subreaper: flags.is_set("no-subreaper"),
+            }))
+        },
+    },
+    Verb {
+        name: "spec",
+        about: "write a config.json to start from",
+        arguments: "",
+        count: (0, 0),
+        flags_end: Positionals::BetweenFlags,
+        flags: || {
+            vec![
+                value("bundle", "DIR", "where to write it (the working directory)").short('b'),
+                switch("rootless", "for a user without privileges"),
+            ]
+        },
+        understand: |flags, _| Ok(Command::Spec { bundle: flags.path("bundle"), rootless: flags.is_set("rootless") }),
+    },
+    Verb {
+        name: "start",
+        about: "start the program of a created container",
+        arguments: "ID",
+        count: (1, 1),
+        flags_end: Positionals::BetweenFlags,
+        flags: Vec::new,
+        understand: |_, arguments| Ok(Command::Start { id: first(arguments) }),
+    },
+    Verb {
+        name: "state",
+        about: "print the state of a container, as JSON",
+        arguments: "ID",
+        count: (1, 1),
+        flags_end: Positionals::BetweenFlags,
+        flags: Vec::new,
+        understand: |_, arguments| Ok(Command::State { id: first(arguments) }),
+    },
+];
+
+fn create_flags() -> Vec<Arg> {
+    vec![
+        value("bundle", "DIR", "directory of config.json (the working directory)").short('b'),
+        value("console-socket", "SOCKET", "unix socket that takes the terminal"),
+        value("pidfd-socket", "SOCKET", "unix socket that takes a pidfd of the first process"),
+        value("pid-file", "FILE", "write the pid of the first process here"),
+        switch("no-pivot", "enter the root filesystem without pivot_root, for a host that runs from a ramdisk"),
+        switch("no-new-keyring", "leave the session keyring as it is"),
+        value("preserve-fds", "N", "pass on N descriptors, from 3 upwards (0)"),
+    ]
+}
+
+fn create_args(flags: &Flags, arguments: Vec<String>) -> Result<CreateArgs, String> {
+    let count = flags.text("preserve-fds").unwrap_or_else(|| "0".to_owned());
+    Ok(CreateArgs {
+        id: first(arguments),
+        bundle: flags.path("bundle").unwrap_or_else(|| PathBuf::from(".")),
+        console_socket: flags.path("console-socket"),
+        pidfd_socket: flags.path("pidfd-socket"),
+        pid_file: flags.path("pid-file"),
+        no_pivot: flags.is_set("no-pivot"),
+        no_new_keyring: flags.is_set("no-new-keyring"),
+        preserve_fds: count.parse().map_err(|_| format!("invalid value {count:?} for flag -preserve-fds"))?,
+    })
+}
+
+fn list_format(flags: &Flags) -> ListFormat {
+    if flags.is_set("quiet") {
+        return ListFormat::Quiet;
+    }
+    ListFormat::Named(flags.text("format").unwrap_or_else(|| "table".to_owned()))
+}
+
+/// The number of arguments has been checked.
+fn first(arguments: Vec<String>) -> String {
+    arguments.into_iter().next().unwrap_or_default()
+}
+
+/// Reads the command `name`, typed as an argument of `program`.
+pub(super) fn read(program: &str, name: &OsStr, arguments: &[OsString]) -> Result<Action, Refusal> {
+    let Some(verb) = VERBS.iter().find(|verb| name == verb.name) else {
+        let asked_for_help = arguments.iter().any(|argument| argument == "-h" || argument == "--help");
+        return Err(unknown_verb(name, if asked_for_help { 1 } else { 3 }));
+    };
+    let definition = verb.definition();
+    let (flags, arguments) = reader::read(&definition, arguments, verb.flags_end)
+        .map_err(|message| Refusal::of_flag(message, verb.help()))?;
+    if flags.is_set("help") {
+        return Ok(Action::Help(verb.help()));
+    }
+    verb.check_count(program, arguments.len())?;
+    // Ids and signals are ASCII; what is no text becomes what no id or signal can be.
+    let arguments = arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    (verb.understand)(&flags, arguments).map(Action::Run).map_err(|message| Refusal::of_flag(message, verb.help()))
+}
+
+/// The help of the command `name`, if there is one.
+pub(super) fn help(name: &OsStr) -> Option<String> {
+    VERBS.iter().find(|verb| name == verb.name).map(Verb::help)
+}
+
+/// One line for each command.
+pub(super) fn summary() -> String {
+    VERBS.iter().map(|verb| format!("   {:<12}{}\n", verb.name, verb.about)).collect()
+}
+
+impl Verb {
+    fn definition(&self) -> clap::Command {
+        clap::Command::new(self.name).about(self.about).args((self.flags)())
+    }
+
+    fn help(&self) -> String {
+        let Self { name, about, arguments, .. } = self;
+        let template = format!(
+            "NAME:\n   onggi {name} - {about}\n\nUSAGE:\n   onggi {name} [command options] {arguments}\n\n\
+             OPTIONS:\n{{options}}\n"
+        );
+        self.definition().help_template(template).render_help().to_string()
+    }
+
+    fn check_count(&self, program: &str, given: usize) -> Result<(), Refusal> {
+        let (least, most) = self.count;
+        let wanted = match given {
+            _ if least == most && given != least => format!("exactly {least}"),
+            _ if given < least => format!("a minimum of {least}"),
+            _ if given > most => format!("a maximum of {most}"),
+            _ => return Ok(()),
+        };
+        let message = format!("{program}: \"{}\" requires {wanted} argument(s)", self.name);
+        Err(Refusal { stdout: "Incorrect Usage.\n".to_owned(), ..Refusal::new(message) })
+    }
+}

@@ -1,0 +1,156 @@
+//! `create`: everything up to the program, which waits for `start`.
+
+use super::{CreateArgs, Global, ON_HOST};
+use crate::bundle::Bundle;
+use crate::container::id::ContainerId;
+use crate::container::record::Record;
+use crate::container::report::HookState;
+use crate::container::status::Status;
+use crate::container::store::{Claim, Entry};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hooks::{self, Kind};
+use crate::host::Host;
+use crate::parent::console::Console;
+use crate::parent::launch::{self, Launched, Progress};
+use crate::parent::pid_file::PidFile;
+use crate::parent::pidfd_socket::PidfdSocket;
+use crate::plan::{Options, Plan};
+use crate::process::fds::{self, Inherited};
+use crate::sys::signal::Signals;
+use crate::sys::{clock, this_process};
+
+/// How the caller wants the container, beyond what `create` and `run` share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attachment {
+    /// `create`: waits for `start`.
+    Gated,
+    /// `run --detach`.
+    Detached,
+    /// `run`.
+    Foreground,
+}
+
+/// A container that exists. Dropped without [`Made::keep`], it is undone: process, cgroup, state directory, in this
+/// order.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) launched: Launched,
+    claim: Claim,
+    pub(super) signals: Signals,
+    pid_file: Option<PidFile>,
+}
+
+/// Runs `onggi create`.
+pub fn create(global: &Global, args: &CreateArgs) -> Result<u8> {
+    let made = make(global, args, Attachment::Gated)?;
+    if let Err(error) = made.write_pid_file() {
+        return Err(made.undo(global, error));
+    }
+    made.warn(global);
+    made.keep();
+    Ok(0)
+}
+
+/// Makes the container that the bundle describes, up to its program.
+pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -> Result<Made> {
+    if global.systemd_cgroup {
+        let message = "--systemd-cgroup is not supported by this version of onggi: use the cgroupfs driver";
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    let inherited = inherited(args.preserve_fds)?;
+    // Held back from here on, so that a signal ends with everything undone.
+    let signals = Signals::block()?;
+    let id = ContainerId::parse(&args.id)?;
+    let pid_file = args.pid_file.as_deref().map(PidFile::plan).transpose()?;
+    let bundle = Bundle::load(&args.bundle)?;
+    let host = Host::read()?;
+    let options = Options {
+        id: id.clone(),
+        detached: attachment != Attachment::Foreground,
+        console_socket: args.console_socket.is_some(),
+        pivot: !args.no_pivot,
+        keyring: !args.no_new_keyring,
+        inherited,
+        cgroup: global.cgroup,
+    };
+    let mut plan = Plan::new(&bundle, &host, &options)?;
+    let warnings = std::mem::take(&mut plan.warnings);
+    let console = match (&args.console_socket, plan.process.terminal.is_some()) {
+        (Some(path), _) => Some(Console::connect(path)?),
+        (None, true) => Some(Console::Relay),
+        (None, false) => None,
+    };
+    let pidfd_socket = args.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
+    let claim = global.root.open_or_make()?.claim(&id)?;
+    let record = plan.record(&bundle, &id, clock::now_nanoseconds());
+    let launch_options = launch::Options { console, gated: attachment == Attachment::Gated };
+    let mut progress = Progress::default();
+    match launch::launch(plan, record.clone(), &claim, &host, launch_options, &signals, &mut progress) {
+        Ok(mut launched) => {
+            launched.warnings.splice(0..0, warnings);
+            let made = Made { launched, claim, signals, pid_file };
+            match pidfd_socket.map_or(Ok(()), |socket| socket.send(made.launched.init.pidfd())) {
+                Ok(()) => Ok(made),
+                Err(error) => Err(made.undo(global, error)),
+            }
+        }
+        Err(error) => {
+            drop(claim);
+            if progress.hooks_ran {
+                poststop(global, &record);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The descriptors of the caller that the program gets: socket activation's and `--preserve-fds`. Every other one that
+/// the caller left open is closed at execve, in hooks as in the container.
+fn inherited(preserve_fds: u32) -> Result<Inherited> {
+    let variable = |name| std::env::var(name).ok();
+    let (fds, pid) = (variable("LISTEN_FDS"), variable("LISTEN_PID"));
+    let inherited = fds::plan(preserve_fds, fds.as_deref(), pid.as_deref(), std::process::id())?;
+    inherited.check_open()?;
+    this_process::close_on_exec_from(3)?;
+    Ok(inherited)
+}
+
+/// Runs the poststop hooks of a container that is gone; a failure is only told (config.md, Poststop).
+fn poststop(global: &Global, record: &Record) {
+    let state = HookState::new(record, Status::Stopped, None).to_json();
+    for failure in hooks::run_all(Kind::Poststop, &record.poststop, &state, &ON_HOST) {
+        global.log.warning(&failure.to_string());
+    }
+}
+
+impl Made {
+    /// Writes the pid file, last of all, so that it can't appear for a container that failed.
+    pub(super) fn write_pid_file(&self) -> Result<()> {
+        self.pid_file.as_ref().map_or(Ok(()), |file| file.write(self.launched.init.pid))
+    }
+
+    /// Tells what could not be had.
+    pub(super) fn warn(&self, global: &Global) {
+        for warning in &self.launched.warnings {
+            global.log.warning(warning);
+        }
+    }
+
+    /// Lets the container stay when this command ends.
+    pub(super) fn keep(self) -> Entry {
+        let Self { mut launched, claim, .. } = self;
+        launched.init.release();
+        if let Some(cgroup) = launched.cgroup {
+            cgroup.keep();
+        }
+        claim.keep()
+    }
+
+    /// Removes the container again because of `error`, which is handed back.
+    pub(super) fn undo(self, global: &Global, error: Error) -> Error {
+        let record = self.launched.record.clone();
+        drop(self);
+        poststop(global, &record);
+        error
+    }
+}

@@ -1,0 +1,80 @@
+//! `delete`: removes what is left of a container.
+
+use super::kill::kill_container;
+use super::{Global, ON_HOST, cgroup, observe, wrong_state};
+use crate::container::record::Record;
+use crate::container::report::HookState;
+use crate::container::status::{Container, Status};
+use crate::container::store::Entry;
+use crate::error::{Context, ErrorKind, Result, phrase};
+use crate::hooks::{self, Kind};
+use crate::log::Log;
+use crate::sys::pidfd;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// How long a killed init process, and after it its cgroup, may take to go.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Deletes `id`: a stopped or never started one, any with `force`, which also takes an unknown one for deleted.
+pub(super) fn delete(global: &Global, id: &str, force: bool) -> Result<u8> {
+    let found = global.find(id).and_then(|entry| entry.lock().map(|lock| (entry, lock)));
+    let (entry, _lock) = match found {
+        Err(error) if force && error.kind() == ErrorKind::NotFound => return Ok(0),
+        result => result?,
+    };
+    let record = match entry.load() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // Left over from a crash: no container, but its directory is in the way of the next one.
+            entry.remove()?;
+            return if force { Ok(0) } else { Err(error) };
+        }
+        result => result?,
+    };
+    let container = observe(&entry, record)?;
+    let status = container.status();
+    let removable = matches!(container, Container::Stopped(_) | Container::Created(_));
+    if !removable && !force {
+        return Err(wrong_state(format!("cannot delete container {id} that is not stopped: {status}")));
+    }
+    let (record, init) = container.into_parts();
+    if status != Status::Stopped {
+        end(&record, init.as_ref())?;
+    }
+    destroy(&entry, &record, &global.log)?;
+    Ok(0)
+}
+
+/// Kills the container and waits until its init process has ended.
+fn end(record: &Record, init: Option<&OwnedFd>) -> Result<()> {
+    match kill_container(record, init) {
+        // It ended by itself just now.
+        Err(error) if error.kind() == ErrorKind::WrongState => {}
+        result => {
+            result?;
+        }
+    }
+    match init {
+        Some(init) if !pidfd::wait_exit(init, Some(PATIENCE))? => Err(wrong_state(phrase::STILL_RUNNING)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes everything of a container whose init process has ended, in runc's order: remaining processes, cgroup, state
+/// directory; then the poststop hooks. What is gone already is fine. A failing hook is a warning (runtime.md, Lifecycle
+/// 13), and the others still run.
+pub(super) fn destroy(entry: &Entry, record: &Record, log: &Log) -> Result<()> {
+    if let Some(cgroup) = cgroup(record)? {
+        // A `create` that was killed has left no pid by which its init process could have been ended.
+        if !record.private_pid_namespace || record.pid.is_none() {
+            cgroup.kill()?;
+        }
+        cgroup.remove(PATIENCE).context("remove the container's cgroup")?;
+    }
+    entry.remove().context("remove the container's state")?;
+    let state = HookState::new(record, Status::Stopped, None).to_json();
+    for failure in hooks::run_all(Kind::Poststop, &record.poststop, &state, &ON_HOST) {
+        log.warning(&failure.to_string());
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! The id maps of a new user namespace; see user_namespaces(7).
+
+use super::{Origin, Plan};
+use crate::error::{Error, Result};
+use crate::sys::clone::CloneFlags;
+use oci_spec::runtime::{Linux, LinuxIdMapping};
+
+/// Most lines that the kernel takes (since 4.15).
+const LINE_LIMIT: usize = 340;
+
+/// One line of a uid_map or gid_map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdMap {
+    /// First id inside the container.
+    pub container: u32,
+    /// The id on the host that it stands for.
+    pub host: u32,
+    /// How many ids follow on both sides, this one included.
+    pub size: u32,
+}
+
+impl IdMap {
+    /// Whether the map gives `id` of the container a counterpart on the host.
+    pub fn has(&self, id: u32) -> bool {
+        id.checked_sub(self.container).is_some_and(|offset| offset < self.size)
+    }
+
+    /// The content of a map file for these lines.
+    pub fn file(maps: &[Self]) -> String {
+        maps.iter().map(|map| format!("{} {} {}\n", map.container, map.host, map.size)).collect()
+    }
+}
+
+pub(super) fn plan(linux: &Linux, plan: &mut Plan) -> Result<()> {
+    let uids = linux.uid_mappings().as_deref().unwrap_or_default();
+    let gids = linux.gid_mappings().as_deref().unwrap_or_default();
+    match plan.origin(CloneFlags::USER) {
+        // As runc and crun do, maps without a user namespace are ignored.
+        Origin::Inherited => Ok(()),
+        Origin::New => {
+            plan.uid_map = maps("linux.uidMappings", "uid", uids)?;
+            plan.gid_map = maps("linux.gidMappings", "gid", gids)?;
+            Ok(())
+        }
+        Origin::Joined if uids.is_empty() && gids.is_empty() => Ok(()),
+        Origin::Joined => Err(Error::config(
+            "linux.uidMappings",
+            "a user namespace that is joined by path has its maps already: remove uidMappings and gidMappings",
+        )),
+    }
+}
+
+fn maps(field: &str, kind: &str, wanted: &[LinuxIdMapping]) -> Result<Vec<IdMap>> {
+    if wanted.is_empty() {
+        return Err(Error::config(field, format!("user namespaces enabled, but no {kind} mappings found")));
+    }
+    if wanted.len() > LINE_LIMIT {
+        return Err(Error::config(field, format!("has {} entries; the kernel takes {LINE_LIMIT}", wanted.len())));
+    }
+    let mut maps: Vec<IdMap> = Vec::new();
+    for (index, mapping) in wanted.iter().enumerate() {
+        let map = IdMap { container: mapping.container_id(), host: mapping.host_id(), size: mapping.size() };
+        let field = format!("{field}[{index}]");
+        let fits = |first: u32| first.checked_add(map.size).is_some();
+        if map.size == 0 || !fits(map.container) || !fits(map.host) {
+            return Err(Error::config(field, "size must be at least 1, and the range must end below 4294967295"));
+        }
+        let overlaps = |a: u32, b: u32, size: u32| a < b + size && b < a + map.size;
+        let other = maps.iter().position(|other| {
+            overlaps(map.container, other.container, other.size) || overlaps(map.host, other.host, other.size)
+        });
+        if let Some(other) = other {
+            return Err(Error::config(field, format!("overlaps entry {other}")));
+        }
+        maps.push(map);
+    }
+    if !maps.iter().any(|map| map.has(0)) {
+        return Err(Error::config(field, format!("must map {kind} 0 of the container, which sets it up")));
+    }
+    Ok(maps)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn mapping((container, host, size): (u32, u32, u32)) -> LinuxIdMapping {
+        serde_json::from_value(serde_json::json!({"containerID": container, "hostID": host, "size": size})).unwrap()
+    }
+
+    fn check(wanted: &[(u32, u32, u32)], expected: std::result::Result<&str, &str>) {
+        let wanted: Vec<_> = wanted.iter().copied().map(mapping).collect();
+        let found = maps("linux.uidMappings", "uid", &wanted).map(|maps| IdMap::file(&maps));
+        match expected {
+            Ok(file) => assert_eq!(found.unwrap(), file),
+            Err(part) => assert!(found.as_ref().is_err_and(|error| error.to_string().contains(part)), "{found:?}"),
+        }
+    }
+
+    #[test]
+    fn maps_are_checked_before_the_kernel_sees_them() {
+        check(&[(0, 1000, 1)], Ok("0 1000 1\n"));
+        check(&[(0, 0, u32::MAX)], Ok("0 0 4294967295\n"));
+        check(&[(0, 1000, 1), (1, 100_000, 65536)], Ok("0 1000 1\n1 100000 65536\n"));
+        check(&[], Err("no uid mappings found"));
+        check(&[(1, 1000, 1)], Err("must map uid 0"));
+        check(&[(0, 1000, 0)], Err("linux.uidMappings[0]"));
+        check(&[(0, 1000, 10), (9, 5000, 1)], Err("linux.uidMappings[1]: overlaps entry 0"));
+        check(&[(0, 1000, 10), (10, 1009, 1)], Err("overlaps entry 0"));
+        check(&[(0, u32::MAX, 2)], Err("must end below"));
+        check(&[(0, 0, 1); LINE_LIMIT + 1], Err("the kernel takes 340"));
+    }
+
+    #[test]
+    fn an_id_is_mapped_or_not() {
+        let map = IdMap { container: 10, host: 1000, size: 5 };
+        assert!(map.has(10) && map.has(14));
+        assert!(!map.has(9) && !map.has(15));
+    }
+}

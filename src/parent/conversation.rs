@@ -1,0 +1,185 @@
+//! The parent's half of the handshake: serves the child until it is ready, runs, or has failed.
+
+use super::console::{Console, Relay};
+use super::idmap;
+use super::init_process::InitProcess;
+use super::launch::Progress;
+use crate::cgroup::Cgroup;
+use crate::child::Prepared;
+use crate::container::record::Record;
+use crate::container::report::HookState;
+use crate::container::status::Status;
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::handshake::{Channel, Order, Report};
+use crate::hooks::{self, Environment, Kind, Place};
+use crate::host::Host;
+use crate::namespaces::Origin;
+use crate::sys::clone::CloneFlags;
+use crate::sys::namespace;
+use crate::sys::pidfd::Exit;
+use crate::sys::poll::{Interest, poll};
+use crate::sys::signal::{Signals, number};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// A conversation with one child.
+#[derive(Debug)]
+pub struct Conversation<'a> {
+    prepared: &'a Prepared,
+    record: &'a Record,
+    host: &'a Host,
+    child: Channel,
+    console: Option<Console>,
+    ready: bool,
+    done: Done,
+}
+
+/// What came of a conversation.
+#[derive(Debug)]
+pub struct Done {
+    /// The init process.
+    pub init: InitProcess,
+    /// The relay between our terminal and the container's.
+    pub relay: Option<Relay>,
+    /// Signals that came meanwhile.
+    pub early_signals: Vec<i32>,
+    /// What the child could not have.
+    pub warnings: Vec<String>,
+}
+
+impl<'a> Conversation<'a> {
+    /// Takes over the process that has just been cloned.
+    pub fn new(
+        prepared: &'a Prepared,
+        record: &'a Record,
+        host: &'a Host,
+        child: Channel,
+        init: InitProcess,
+        console: Option<Console>,
+    ) -> Self {
+        let done = Done { init, relay: None, early_signals: Vec::new(), warnings: Vec::new() };
+        Self { prepared, record, host, child, console, ready: false, done }
+    }
+
+    /// Serves the child until it waits at the gate, or, without one, until its program runs.
+    pub fn hold(mut self, signals: &Signals, cgroup: Option<&Cgroup>, progress: &mut Progress) -> Result<Done> {
+        if self.prepared.namespaces.origin(CloneFlags::USER) == Origin::New {
+            self.map_ids()?;
+        }
+        let gated = self.prepared.gate.is_some();
+        while !(self.ready && gated) {
+            let ready = poll(&[(self.child.as_fd(), Interest::Read), (signals.as_fd(), Interest::Read)], None)?;
+            if ready[1] {
+                self.take_signals(signals, gated)?;
+            }
+            if !ready[0] {
+                continue;
+            }
+            match self.child.receive::<Report>()? {
+                Some((report, file)) => self.answer(report, file, progress)?,
+                // The socket closes by the program's execve.
+                None if self.ready => break,
+                None => return Err(self.death(cgroup)),
+            }
+        }
+        Ok(self.done)
+    }
+
+    fn map_ids(&self) -> Result<()> {
+        let pid = self.done.init.pid;
+        let proc = self.prepared.proc.as_fd();
+        if let Some(score) = self.prepared.process.scheduling.oom_score_adj {
+            idmap::put(proc, pid, "oom_score_adj", &score.to_string()).context("config.json: process.oomScoreAdj")?;
+        }
+        idmap::write(proc, pid, &self.prepared.namespaces, self.host.euid == 0)?;
+        self.proceed(None)
+    }
+
+    fn proceed(&self, file: Option<&OwnedFd>) -> Result<()> {
+        self.child.send(&Order::Proceed, file.map(AsFd::as_fd))
+    }
+
+    fn answer(&mut self, report: Report, file: Option<OwnedFd>, progress: &mut Progress) -> Result<()> {
+        match report {
+            Report::Moved { pid } => {
+                let pidfd = came_along(file)?;
+                // The one that moved has nothing left to do.
+                self.done.init.reap()?;
+                self.done.init = InitProcess::new(pid, pidfd);
+            }
+            Report::TimeNamespace => {
+                let clocks = self.set_clocks()?;
+                self.proceed(Some(&clocks))?;
+            }
+            Report::Hooks => {
+                progress.hooks_ran = true;
+                self.run_hooks()?;
+                self.proceed(None)?;
+            }
+            Report::Console => {
+                let master = came_along(file)?;
+                let console = self.console.take().ok_or_else(|| unexpected("a terminal nobody asked for"))?;
+                self.done.relay = console.take(master)?;
+            }
+            Report::Warning(warning) => self.done.warnings.push(warning),
+            Report::Ready => self.ready = true,
+            Report::Failed(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Sets the clocks of the time namespace that the child has made but not entered, and opens it.
+    fn set_clocks(&self) -> Result<OwnedFd> {
+        let pid = self.done.init.pid;
+        let offsets = &self.prepared.namespaces.time_offsets;
+        let lines: String =
+            offsets.iter().map(|clock| format!("{} {} {}\n", clock.clock, clock.seconds, clock.nanoseconds)).collect();
+        if !lines.is_empty() {
+            idmap::put(self.prepared.proc.as_fd(), pid, "timens_offsets", &lines)
+                .context("config.json: linux.timeOffsets")?;
+        }
+        namespace::open(Path::new(&format!("/proc/{pid}/ns/time_for_children")), CloneFlags::TIME)
+            .context("open the new time namespace")
+    }
+
+    fn run_hooks(&self) -> Result<()> {
+        let state = HookState::new(self.record, Status::Creating, Some(self.done.init.pid)).to_json();
+        let place = Place { cwd: Some(&self.record.bundle), environment: Environment::Inherited };
+        let hooks = &self.prepared.hooks;
+        hooks::run(Kind::Prestart, &hooks.prestart, &state, &place)?;
+        hooks::run(Kind::CreateRuntime, &hooks.create_runtime, &state, &place)
+    }
+
+    fn take_signals(&mut self, signals: &Signals, gated: bool) -> Result<()> {
+        while let Some(signal) = signals.next()? {
+            if gated && number::ENDING.contains(&signal) {
+                return Err(Error::new(ErrorKind::System, format!("interrupted by signal {signal}")));
+            }
+            if signal != number::CHILD {
+                self.done.early_signals.push(signal);
+            }
+        }
+        Ok(())
+    }
+
+    /// Why the child is gone without a word.
+    fn death(&mut self, cgroup: Option<&Cgroup>) -> Error {
+        let how = match self.done.init.reap() {
+            Ok(Exit::Signal(signal)) => format!("was killed by signal {signal}"),
+            Ok(Exit::Code(code)) => format!("exited with status {code}"),
+            Err(error) => return error,
+        };
+        if cgroup.is_some_and(|cgroup| cgroup.oom_kills() > 0) {
+            return Error::new(ErrorKind::System, "container init was OOM-killed (memory limit too low?)");
+        }
+        Error::new(ErrorKind::System, format!("container init {how} before it was ready"))
+    }
+}
+
+fn came_along(file: Option<OwnedFd>) -> Result<OwnedFd> {
+    file.ok_or_else(|| unexpected("a message without its descriptor"))
+}
+
+fn unexpected(what: &str) -> Error {
+    Error::new(ErrorKind::System, format!("the init process sent {what}"))
+}

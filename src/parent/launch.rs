@@ -1,0 +1,131 @@
+//! Brings the init process up: cgroup, descriptors, clone, and the conversation until it is ready or runs.
+
+use super::conversation::Conversation;
+use super::init_process::InitProcess;
+use super::prepare;
+use crate::cgroup::Cgroup;
+use crate::child;
+use crate::container::record::{Phase, Record};
+use crate::container::status;
+use crate::container::store::Claim;
+use crate::error::{Context, Result};
+use crate::handshake::Channel;
+use crate::host::Host;
+use crate::parent::console::{Console, Relay};
+use crate::plan::Plan;
+use crate::sys::clone::{Fork, clone3};
+use crate::sys::fs::{self, Access};
+use crate::sys::signal::Signals;
+use crate::sys::{Errno, namespace};
+use std::os::fd::AsFd;
+
+/// What the command line adds to the plan.
+#[derive(Debug)]
+pub struct Options {
+    /// Who gets the container's terminal.
+    pub console: Option<Console>,
+    /// Whether the init process waits for `start` (`create`) or goes on at once (`run`).
+    pub gated: bool,
+}
+
+/// A container whose init process is ready (`create`) or runs its program (`run`). Dropped, it undoes all of that.
+#[derive(Debug)]
+pub struct Launched {
+    // The order matters: the process ends before its cgroup is removed.
+    /// The init process.
+    pub init: InitProcess,
+    /// Its cgroup; none where none is wanted or allowed.
+    pub cgroup: Option<Cgroup>,
+    /// Its state as written.
+    pub record: Record,
+    /// The relay between our terminal and the container's.
+    pub relay: Option<Relay>,
+    /// Signals that came meanwhile, to be sent on.
+    pub early_signals: Vec<i32>,
+    /// What could not be had.
+    pub warnings: Vec<String>,
+}
+
+/// How far a launch that failed had come.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Hooks have run, so that poststop hooks must.
+    pub hooks_ran: bool,
+}
+
+/// Makes the container that `plan` describes under the name that `claim` holds.
+///
+/// # Errors
+/// Whatever failed, on either side; by then everything made here is gone again.
+pub fn launch(
+    plan: Plan,
+    mut record: Record,
+    claim: &Claim,
+    host: &Host,
+    options: Options,
+    signals: &Signals,
+    progress: &mut Progress,
+) -> Result<Launched> {
+    record.cgroup = plan.cgroup.as_ref().map(|cgroup| cgroup.path.as_str().to_owned());
+    // What is about to be made is on disk before it is made, so that `delete --force` finds it whenever we are killed.
+    claim.write(&record)?;
+    let gate = if options.gated { Some(claim.open_gate()?) } else { None };
+    plan.process.rlimits.raise_own()?;
+    let cgroup = match &plan.cgroup {
+        Some(cgroup) => Cgroup::create(cgroup)?,
+        None => None,
+    };
+    let prepared = prepare::prepare(plan, &record, host, gate)?;
+    let (parent, child) = Channel::pair()?;
+    let (init, prepared) = match clone(&prepared, cgroup.as_ref())? {
+        Fork::Child(me) => {
+            drop(parent);
+            child::main(me, prepared, child)
+        }
+        Fork::Parent { pid, pidfd } => (InitProcess::new(pid, pidfd), prepared),
+    };
+    drop(child);
+    if !options.gated {
+        // While the child works: `run` has no moment of being created.
+        record_init(&mut record, &init, claim)?;
+    }
+    let conversation = Conversation::new(&prepared, &record, host, parent, init, options.console);
+    let mut done = conversation.hold(signals, cgroup.as_ref(), progress)?;
+    if options.gated || record.pid != Some(done.init.pid) {
+        record_init(&mut record, &done.init, claim)?;
+    }
+    let warnings = std::mem::take(&mut done.warnings);
+    Ok(Launched { init: done.init, cgroup, record, relay: done.relay, early_signals: done.early_signals, warnings })
+}
+
+/// Writes the record of a container that exists.
+fn record_init(record: &mut Record, init: &InitProcess, claim: &Claim) -> Result<()> {
+    record.pid = Some(init.pid);
+    record.start_time = status::start_time(init.pid)?;
+    record.phase = Phase::Created;
+    claim.write(record)
+}
+
+fn clone(prepared: &child::Prepared, cgroup: Option<&Cgroup>) -> Result<Fork> {
+    let namespaces = &prepared.namespaces;
+    let home = match prepared.joins.pid() {
+        // Joining a PID namespace only counts for processes made later; hooks are to run in ours, so we go back after.
+        Some(joined) => {
+            let own = fs::open("/proc/self/ns/pid", Access::Read).context("open our own PID namespace")?;
+            namespace::set_pid_namespace_for_children(joined).context("join the PID namespace")?;
+            Some(own)
+        }
+        None => None,
+    };
+    let first_wave = namespaces.first_wave();
+    let fork =
+        clone3(prepared.single_threaded, first_wave, cgroup.map(Cgroup::dir)).map_err(|error| match error.errno() {
+            Some(Errno::ENOSPC) => error.hint("a limit in /proc/sys/user on the number of namespaces is reached"),
+            Some(Errno::EPERM) => error.hint("making namespaces needs CAP_SYS_ADMIN, or user namespaces switched on"),
+            _ => error,
+        });
+    if let (Some(own), Ok(Fork::Parent { .. }) | Err(_)) = (&home, &fork) {
+        namespace::set_pid_namespace_for_children(own.as_fd()).context("return to our own PID namespace")?;
+    }
+    fork
+}

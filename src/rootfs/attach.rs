@@ -1,0 +1,218 @@
+//! Attaching the mounts in the child, in the order of the configuration.
+
+use super::mounts::PROC_FILES;
+use super::prepare::Prepared;
+use super::root::{Links, Root, Target, TargetKind};
+use super::{MountPlan, What};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::sys::Errno;
+use crate::sys::clone::InChild;
+use crate::sys::fs::{self, magic};
+use crate::sys::mount::{self, Attribute, Attributes, Depth, Filesystem};
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Inode number of the root of every procfs.
+const PROC_ROOT_INODE: u64 = 1;
+
+/// What [`Prepared::mount_all`] leaves for later steps.
+#[derive(Debug)]
+pub struct Mounted {
+    /// The root of the procfs at the container's /proc, by the descriptor it was mounted with: trusted, whatever the
+    /// path leads to. `None` when the configuration mounts none.
+    pub proc: Option<OwnedFd>,
+    /// Mounts that [`Prepared::finish`] makes read-only, with their place in `mounts`.
+    late_read_only: Vec<(usize, OwnedFd)>,
+}
+
+impl Prepared {
+    /// Attaches all mounts. To call after [`Prepared::enter`] and in the container's other namespaces, which procfs,
+    /// sysfs, mqueue and cgroup2 show; before [`Prepared::pivot`], as a user namespace may mount a procfs only where it
+    /// sees a full one.
+    ///
+    /// # Errors
+    /// `error mounting "SRC" to rootfs at "DST" (mounts[i]): …`
+    pub fn mount_all(&self, me: &InChild, root: &Root) -> Result<Mounted> {
+        // All of them before the first is mounted: a link at /proc would send a later mount, and with it what is
+        // written to it, elsewhere (CVE-2019-19921, CVE-2023-27561, CVE-2025-54867).
+        for plan in self.plan.mounts.iter().filter(|plan| needs_ordinary_directory(plan)) {
+            check_ordinary_directory(plan, root).with_context(|| plan.failure())?;
+        }
+        let mut mounted = Mounted { proc: None, late_read_only: Vec::new() };
+        for (plan, tree) in self.plan.mounts.iter().zip(&self.trees) {
+            match tree {
+                Some(tree) => {
+                    let kind = if tree.is_dir { TargetKind::Dir } else { TargetKind::File };
+                    let procfs =
+                        attach_tree(me, plan, root, tree.mount.as_fd(), kind).with_context(|| plan.failure())?;
+                    if procfs {
+                        mounted.proc = Some(fs::duplicate(tree.mount.as_fd())?);
+                    }
+                }
+                None => {
+                    let mount = attach_filesystem(me, plan, root).with_context(|| plan.failure())?;
+                    if plan.destination.is("proc") {
+                        mounted.proc = Some(mount);
+                    } else if plan.late_read_only {
+                        mounted.late_read_only.push((plan.index, mount));
+                    }
+                }
+            }
+        }
+        Ok(mounted)
+    }
+
+    /// Makes read-only what had to stay writable for the steps before: `/dev` and tmpfs mounts with `ro`.
+    ///
+    /// # Errors
+    /// The errno of mount_setattr(2), with the mount's place in `mounts`.
+    pub fn finish(&self, _: &InChild, mounted: &Mounted) -> Result<()> {
+        for (index, mount) in &mounted.late_read_only {
+            let read_only = Attributes::NONE.with(Attribute::READ_ONLY);
+            mount::set_attributes(mount, read_only, None, Depth::Top)
+                .with_context(|| format!("mounts[{index}]: make it read-only"))?;
+        }
+        Ok(())
+    }
+}
+
+fn needs_ordinary_directory(plan: &MountPlan) -> bool {
+    matches!(plan.fstype(), Some("proc" | "sysfs"))
+}
+
+/// How the destination of `plan` may be resolved.
+fn links(plan: &MountPlan) -> Links {
+    if needs_ordinary_directory(plan) { Links::Refuse } else { Links::Follow }
+}
+
+fn check_ordinary_directory(plan: &MountPlan, root: &Root) -> Result<()> {
+    match root.look(&plan.destination) {
+        // Missing: it will be made.
+        Err(error) if error.is(Errno::ENOENT) => Ok(()),
+        other => other.map(drop).map_err(|error| not_ordinary(plan, error)),
+    }
+}
+
+fn not_ordinary(plan: &MountPlan, error: Error) -> Error {
+    if !needs_ordinary_directory(plan) || !(error.is(Errno::ELOOP) || error.is(Errno::ENOTDIR)) {
+        return error;
+    }
+    let fstype = plan.fstype().unwrap_or_default();
+    Error::new(ErrorKind::InvalidConfig, format!("filesystem \"{fstype}\" must be mounted on ordinary directory"))
+}
+
+/// Attaches a tree of the host; tells whether it is a procfs on /proc.
+fn attach_tree(me: &InChild, plan: &MountPlan, root: &Root, tree: BorrowedFd<'_>, kind: TargetKind) -> Result<bool> {
+    let target = root.create_target(&plan.destination, kind, links(plan))?;
+    let procfs = guard_proc(plan, root, &target, Some(tree))?;
+    mount::attach(me, tree, &target.fd)?;
+    Ok(procfs)
+}
+
+fn attach_filesystem(me: &InChild, plan: &MountPlan, root: &Root) -> Result<OwnedFd> {
+    let target = root
+        .create_target(&plan.destination, TargetKind::Dir, links(plan))
+        .map_err(|error| not_ordinary(plan, error))?;
+    guard_proc(plan, root, &target, None)?;
+    let mount = make(plan, &target)?;
+    for (propagation, depth) in &plan.propagation {
+        mount::set_attributes(&mount, Attributes::NONE, Some(*propagation), *depth)?;
+    }
+    mount::attach(me, &mount, &target.fd)?;
+    Ok(mount)
+}
+
+/// Makes the filesystem of `plan` as a detached mount.
+fn make(plan: &MountPlan, target: &Target) -> Result<OwnedFd> {
+    let What::Filesystem { fstype, superblock, data } = &plan.what else {
+        return Err(Error::new(ErrorKind::System, "a bind mount is no filesystem"));
+    };
+    let filesystem = Filesystem::open(fstype).map_err(|error| unknown_type(plan, fstype, error))?;
+    if !plan.source.is_empty() {
+        filesystem.set("source", Some(&plan.source))?;
+    }
+    let explain = |error, key: &str, value| explain(error, &filesystem, plan, fstype, key, value);
+    if fstype == "tmpfs" && !target.created && !data.iter().any(|(key, _)| key == "mode") {
+        // Taken from the directory it covers, as runc and crun do; the kernel's default is 1777.
+        let mode = format!("{:o}", target.stat.mode & 0o7777);
+        filesystem.set("mode", Some(OsStr::new(&mode)))?;
+    }
+    for flag in superblock {
+        filesystem.set(flag, None).map_err(|error| explain(error, flag, None))?;
+    }
+    for (key, value) in data {
+        let value = value.as_deref();
+        filesystem.set(key, value.map(OsStr::new)).map_err(|error| explain(error, key, value))?;
+    }
+    filesystem.create().map_err(|error| {
+        let messages = filesystem.messages();
+        if messages.is_empty() { error } else { error.phrased(messages.join("; ")) }
+    })?;
+    filesystem.mount(plan.attributes.then(plan.recursive)).map_err(|error| {
+        if needs_ordinary_directory(plan) && error.is(Errno::EPERM) {
+            return error.context("a user namespace may mount it only where one is visible without covers");
+        }
+        error
+    })
+}
+
+fn unknown_type(plan: &MountPlan, fstype: &str, error: Error) -> Error {
+    if !error.is(Errno::ENODEV) {
+        return error;
+    }
+    let advice = match fstype {
+        "bind" | "rbind" | "none" | "" => "; a bind mount needs the option \"bind\" or \"rbind\"",
+        _ => "",
+    };
+    let text = format!("mounts[{}].type: the kernel knows no filesystem \"{fstype}\"{advice}", plan.index);
+    error.phrased(text).of_kind(ErrorKind::InvalidConfig)
+}
+
+/// The refusal of an option in the filesystem's own words.
+fn explain(
+    error: Error,
+    filesystem: &Filesystem,
+    plan: &MountPlan,
+    fstype: &str,
+    key: &str,
+    value: Option<&str>,
+) -> Error {
+    if !error.is(Errno::EINVAL) {
+        return error.context(format!("mounts[{}].options: \"{key}\"", plan.index));
+    }
+    let messages = filesystem.messages();
+    let option = value.map_or_else(|| key.to_owned(), |value| format!("{key}={value}"));
+    let told = if messages.iter().any(|message| message.contains("Unknown parameter")) {
+        format!("the {fstype} filesystem does not know the option \"{option}\"")
+    } else {
+        let why = messages.iter().map(|message| format!(": {message}")).collect::<String>();
+        format!("the {fstype} filesystem refuses the option \"{option}\"{why}")
+    };
+    error.phrased(format!("mounts[{}].options: {told}", plan.index)).of_kind(ErrorKind::InvalidConfig)
+}
+
+/// Lets nothing but a procfs be mounted on /proc and nothing but a few files inside it, wherever links led
+/// (CVE-2019-16884). Tells whether `tree` is a procfs that goes on /proc.
+fn guard_proc(plan: &MountPlan, root: &Root, target: &Target, tree: Option<BorrowedFd<'_>>) -> Result<bool> {
+    let in_procfs = fs::filesystem_magic(&target.fd)? == magic::PROC;
+    let on_proc = if in_procfs {
+        target.stat.inode == PROC_ROOT_INODE
+    } else {
+        root.stat_proc().is_some_and(|proc| (proc.device, proc.inode) == (target.stat.device, target.stat.inode))
+    };
+    let refuse = |why| {
+        let text = format!("\"{}\" cannot be mounted because it is {why}", plan.destination);
+        Err(Error::new(ErrorKind::InvalidConfig, text))
+    };
+    if on_proc {
+        let procfs = match tree {
+            None => plan.fstype() == Some("proc"),
+            Some(tree) => fs::filesystem_magic(tree)? == magic::PROC && fs::stat(tree)?.inode == PROC_ROOT_INODE,
+        };
+        return if procfs { Ok(plan.destination.is("proc")) } else { refuse("not of type proc") };
+    }
+    if in_procfs && !PROC_FILES.iter().any(|file| plan.destination.is(file)) {
+        return refuse("inside /proc");
+    }
+    Ok(false)
+}

@@ -1,0 +1,289 @@
+//! `mounts` of the configuration, planned. Spec: config.md, Mounts.
+
+use super::options::{self, Datum, Options};
+use super::{ContainerPath, Input};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::mount::{Attribute, Attributes, Depth, Propagation};
+use oci_spec::runtime as spec;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// One mount, planned.
+#[derive(Debug, Clone)]
+pub struct MountPlan {
+    /// Its place in `mounts`, for errors.
+    pub(crate) index: usize,
+    /// Where it goes.
+    pub(crate) destination: ContainerPath,
+    /// What is mounted.
+    pub(crate) what: What,
+    /// The source as the configuration has it, for errors and for filesystems.
+    pub(crate) source: OsString,
+    /// Attributes to change on the mount.
+    pub(crate) attributes: Attributes,
+    /// Attributes to change on it and all below.
+    pub(crate) recursive: Attributes,
+    /// Propagation to set, in order.
+    pub(crate) propagation: Vec<(Propagation, Depth)>,
+    /// Read-only only at the end, because other things are still put on it.
+    pub(crate) late_read_only: bool,
+}
+
+/// What a mount is made of.
+#[derive(Debug, Clone)]
+pub enum What {
+    /// A part of the host's tree.
+    Bind {
+        /// Path on the host.
+        source: PathBuf,
+        /// Whether mounts below it come along.
+        depth: Depth,
+    },
+    /// A new filesystem.
+    Filesystem {
+        /// Its type as the kernel knows it.
+        fstype: String,
+        /// Flags of the filesystem.
+        superblock: Vec<&'static str>,
+        /// Its own options.
+        data: Vec<Datum>,
+    },
+    /// The host's cgroup2 mount, cloned: for a container without a cgroup namespace of its own. A fresh cgroup2 mount
+    /// in the initial cgroup namespace resets the host's `nsdelegate` and `memory_recursiveprot` and waits for a grace
+    /// period of the kernel.
+    HostCgroup,
+}
+
+impl MountPlan {
+    /// Whether it is a bind mount.
+    pub(super) fn is_bind(&self) -> bool {
+        matches!(self.what, What::Bind { .. })
+    }
+
+    /// The type, if it is a new filesystem.
+    pub(super) fn fstype(&self) -> Option<&str> {
+        match &self.what {
+            What::Filesystem { fstype, .. } => Some(fstype),
+            What::Bind { .. } | What::HostCgroup => None,
+        }
+    }
+
+    /// What an error about this mount starts with; shims show it to users.
+    pub(super) fn failure(&self) -> String {
+        let Self { source, destination, index, .. } = self;
+        format!("error mounting \"{}\" to rootfs at \"{destination}\" (mounts[{index}])", source.display())
+    }
+}
+
+/// The only paths below /proc that may be mounted on: LXCFS and FIPS. Without leading slash.
+pub(super) const PROC_FILES: &[&str] = &[
+    "proc/cpuinfo",
+    "proc/diskstats",
+    "proc/meminfo",
+    "proc/stat",
+    "proc/swaps",
+    "proc/uptime",
+    "proc/loadavg",
+    "proc/slabinfo",
+    "proc/sys/kernel/ns_last_pid",
+    "proc/sys/crypto/fips_enabled",
+];
+
+/// Plans all mounts.
+pub(super) fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Vec<MountPlan>> {
+    let mounts = input.mounts.unwrap_or_default();
+    mounts.iter().enumerate().map(|(index, mount)| plan_one(index, mount, input, warnings)).collect()
+}
+
+fn plan_one(index: usize, mount: &spec::Mount, input: &Input<'_>, warnings: &mut Vec<String>) -> Result<MountPlan> {
+    let destination = destination(index, mount.destination(), warnings)?;
+    let words = mount.options().as_deref().unwrap_or_default();
+    let field = format!("mounts[{index}].options");
+    if let Some(word) = words.iter().find(|word| word.contains('\0')) {
+        return Err(Error::config(&field, format!("{word:?} has a NUL byte")));
+    }
+    let options = options::parse(words)
+        .map_err(|(word, why)| Error::config(&field, format!("\"{word}\": {why}")).of_kind(ErrorKind::Unsupported))?;
+    check_mappings(index, mount, &options)?;
+    let source = mount.source().as_deref().unwrap_or(Path::new("")).as_os_str().to_owned();
+    if source.as_bytes().contains(&0) {
+        return Err(Error::config(format!("mounts[{index}].source"), "has a NUL byte"));
+    }
+    let fstype = mount.typ().as_deref().unwrap_or_default();
+    let Options { bind, mut attributes, recursive, mut superblock, propagation, data } = options;
+    let what = match (bind, fstype) {
+        (Some(depth), _) => {
+            refuse_data(&field, &data, "bind mounts cannot have any filesystem-specific options applied")?;
+            What::Bind { source: bind_source(index, &source, input.bundle)?, depth }
+        }
+        (None, "cgroup" | "cgroup2") if !input.cgroup_namespace => {
+            refuse_data(&field, &data, "the host's cgroup mount takes no options of the filesystem")?;
+            What::HostCgroup
+        }
+        (None, "cgroup") => What::Filesystem { fstype: "cgroup2".to_owned(), superblock: Vec::new(), data },
+        (None, _) => What::Filesystem { fstype: fstype.to_owned(), superblock: Vec::new(), data },
+    };
+    let mut plan =
+        MountPlan { index, destination, what, source, attributes, recursive, propagation, late_read_only: false };
+    check_sysfs(&plan, input)?;
+    check_proc(&plan)?;
+    if let What::Filesystem { fstype, superblock: flags, .. } = &mut plan.what {
+        let late = fstype == "tmpfs" || plan.destination.is("dev");
+        if late && attributes.sets(Attribute::READ_ONLY) {
+            attributes = attributes.without(Attribute::READ_ONLY);
+            superblock.retain(|flag| *flag != "ro");
+            plan.late_read_only = true;
+        }
+        *flags = superblock;
+        plan.attributes = attributes;
+    }
+    Ok(plan)
+}
+
+fn destination(index: usize, path: &Path, warnings: &mut Vec<String>) -> Result<ContainerPath> {
+    let field = || format!("mounts[{index}].destination");
+    let destination = ContainerPath::new(path).ok_or_else(|| Error::config(field(), "has a NUL byte"))?;
+    if destination.is_root() {
+        return Err(Error::config(field(), format!("mountpoint \"{}\" is on the top of rootfs", path.display())));
+    }
+    if path.is_relative() {
+        warnings.push(format!("config.json: {}: \"{}\" is taken as {destination}", field(), path.display()));
+    }
+    Ok(destination)
+}
+
+fn check_mappings(index: usize, mount: &spec::Mount, options: &Options) -> Result<()> {
+    let given = |list: &Option<Vec<spec::LinuxIdMapping>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    let (uid, gid) = (given(mount.uid_mappings()), given(mount.gid_mappings()));
+    if !uid && !gid {
+        return Ok(());
+    }
+    if uid != gid {
+        let advice = "id-mapped mounts must have both uid and gid mappings specified";
+        return Err(Error::config(format!("mounts[{index}]"), advice));
+    }
+    let field = format!("mounts[{index}].uidMappings");
+    if options.bind.is_none() {
+        return Err(Error::config(field, "id-mapped mounts are only supported for bind-mounts"));
+    }
+    Err(Error::config(field, "ID-mapped mounts are not supported yet").of_kind(ErrorKind::Unsupported))
+}
+
+fn refuse_data(field: &str, data: &[Datum], why: &str) -> Result<()> {
+    match data.first() {
+        None => Ok(()),
+        Some((key, _)) => Err(Error::config(field, format!("{why}: remove \"{key}\""))),
+    }
+}
+
+fn bind_source(index: usize, source: &OsString, bundle: &Path) -> Result<PathBuf> {
+    if source.is_empty() {
+        return Err(Error::config(format!("mounts[{index}].source"), "is missing; a bind mount needs one"));
+    }
+    Ok(bundle.join(source))
+}
+
+/// A sysfs shows a network namespace, and only the user namespace that owns that may mount it.
+fn check_sysfs(plan: &MountPlan, input: &Input<'_>) -> Result<()> {
+    if plan.fstype() != Some("sysfs") || !input.user_namespace || input.network_namespace {
+        return Ok(());
+    }
+    let advice = "sysfs can't be mounted in a user namespace without a network namespace of the container; \
+                  list one in linux.namespaces, or bind the host's /sys";
+    Err(Error::config(format!("mounts[{}].type", plan.index), advice))
+}
+
+/// Nothing but a procfs goes on /proc, and nothing below it (CVE-2019-16884). Here as text; what links lead to is
+/// checked again on the open target.
+fn check_proc(plan: &MountPlan) -> Result<()> {
+    let destination = &plan.destination;
+    let refuse = |why: &str| {
+        let text = format!("\"{destination}\" cannot be mounted because it is {why}");
+        Err(Error::config(format!("mounts[{}].destination", plan.index), text))
+    };
+    if destination.is("proc") && !plan.is_bind() && plan.fstype() != Some("proc") {
+        return refuse("not of type proc");
+    }
+    let below = destination.below_root().starts_with("proc") && !destination.is("proc");
+    if below && !PROC_FILES.iter().any(|file| destination.is(file)) {
+        return refuse("inside /proc");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::tests::{check_refused, plan_of};
+    use super::*;
+
+    fn one(mount: &str) -> MountPlan {
+        plan_of(&format!(r#"{{"mounts":[{mount}]}}"#), false).unwrap().mounts.remove(0)
+    }
+
+    fn refused(mount: &str, expected: &str) {
+        check_refused(&format!(r#"{{"mounts":[{mount}]}}"#), expected);
+    }
+
+    #[test]
+    fn a_bind_ignores_its_type_and_counts_from_the_bundle() {
+        let mount = one(r#"{"destination":"/d","type":"ext4","source":"data","options":["rbind","ro"]}"#);
+        let What::Bind { source, depth } = mount.what else { panic!() };
+        assert_eq!((source.as_path(), depth), (Path::new("/bundle/data"), Depth::All));
+        assert!(mount.attributes.sets(Attribute::READ_ONLY));
+        assert!(!mount.late_read_only);
+    }
+
+    #[test]
+    fn read_only_comes_late_for_tmpfs_and_dev() {
+        let check = |kind: &str, destination: &str, late: bool| {
+            let mount = one(&format!(r#"{{"destination":"{destination}","type":"{kind}","options":["ro"]}}"#));
+            let What::Filesystem { superblock, .. } = &mount.what else { panic!() };
+            assert_eq!(mount.late_read_only, late, "{kind} {destination}");
+            assert_eq!(mount.attributes.sets(Attribute::READ_ONLY), !late);
+            assert_eq!(superblock.contains(&"ro"), !late);
+        };
+        check("tmpfs", "/x", true);
+        check("devtmpfs", "/dev/", true);
+        check("sysfs", "/sys", false);
+    }
+
+    #[test]
+    fn type_bind_without_the_option_is_no_bind() {
+        assert_eq!(one(r#"{"destination":"/d","type":"bind","source":"/x"}"#).fstype(), Some("bind"));
+    }
+
+    #[test]
+    fn cgroup_is_cgroup2() {
+        assert_eq!(one(r#"{"destination":"/sys/fs/cgroup","type":"cgroup"}"#).fstype(), Some("cgroup2"));
+    }
+
+    #[test]
+    fn bad_mounts_are_refused() {
+        refused(r#"{"destination":"/","type":"tmpfs"}"#, "on the top of rootfs");
+        refused(r#"{"destination":"/a/..","type":"tmpfs"}"#, "mounts[0].destination");
+        refused(r#"{"destination":"/d","source":"/x","options":["bind","size=1"]}"#, "remove \"size\"");
+        refused(r#"{"destination":"/d","options":["bind"]}"#, "mounts[0].source: is missing");
+        refused(r#"{"destination":"/d","source":"/x\u0000","options":["bind"]}"#, "NUL");
+        refused(r#"{"destination":"/d","type":"tmpfs","options":["tmpcopyup"]}"#, "tmpcopyup");
+        refused(r#"{"destination":"/proc","type":"tmpfs"}"#, "not of type proc");
+        refused(r#"{"destination":"/proc/sys","source":"/x","options":["bind"]}"#, "inside /proc");
+        let map = r#"[{"containerID":0,"hostID":1,"size":1}]"#;
+        refused(
+            &format!(r#"{{"destination":"/d","source":"/x","options":["bind"],"uidMappings":{map}}}"#),
+            "both uid and gid",
+        );
+    }
+
+    #[test]
+    fn lxcfs_files_may_be_mounted_in_proc() {
+        assert!(one(r#"{"destination":"/proc/meminfo","source":"/x","options":["bind"]}"#).is_bind());
+    }
+
+    #[test]
+    fn sysfs_needs_a_network_namespace_under_a_user_namespace() {
+        let error = plan_of(r#"{"mounts":[{"destination":"/sys","type":"sysfs"}]}"#, true).unwrap_err();
+        assert!(error.to_string().contains("mounts[0].type"), "{error}");
+    }
+}

@@ -1,0 +1,130 @@
+//! Entering the container's tree and leaving the host's.
+
+use super::prepare::Prepared;
+use super::root::Root;
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::sys::Errno;
+use crate::sys::clone::InChild;
+use crate::sys::fs::{self, Access};
+use crate::sys::mount::{self, Attributes, Depth, Propagation};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// More mountinfo than any machine has, in bytes.
+const MOUNTINFO_LIMIT: usize = 64 << 20;
+
+impl Prepared {
+    /// Attaches the container's tree on top of "/" of the calling process's mount namespace, which is the container's by
+    /// now. The process's root stays the old one below it, so absolute paths name files of the host until
+    /// [`Prepared::pivot`].
+    ///
+    /// # Errors
+    /// The errno of move_mount(2); `Unsupported` when a joined namespace would spread the tree to others.
+    pub fn enter(&self, me: &InChild) -> Result<&Root> {
+        if self.plan.joined {
+            self.attach_to_joined(me)?;
+        } else {
+            // The copies of the host's mounts are about to go; that must not travel back. Recursive slave whatever the
+            // configuration says, as its value is about the new root.
+            mount::set_namespace_propagation(me, Propagation::Slave).context("make / of the host a slave")?;
+            if !self.plan.pivot {
+                detach_host_mounts(me)?;
+            }
+            mount::attach_over_root(me, &self.root).context("attach the root filesystem")?;
+        }
+        mount::change_directory(me, &self.root)?;
+        Ok(&self.root)
+    }
+
+    /// The propagation of a joined namespace is not ours to change; the tree is unbindable for the moment, so that the
+    /// kernel refuses to attach it to a shared "/".
+    fn attach_to_joined(&self, me: &InChild) -> Result<()> {
+        mount::attach_over_root(me, &self.root).map_err(|error| {
+            if error.is(Errno::EINVAL) {
+                let text = "the mount namespace to join shares its / with other namespaces, which would get the \
+                            container's root too";
+                return Error::new(ErrorKind::Unsupported, text);
+            }
+            error.context("attach the root filesystem to the joined mount namespace")
+        })?;
+        mount::set_attributes(&self.root, Attributes::NONE, Some(Propagation::Private), Depth::Top)
+    }
+
+    /// Makes the container's tree the root of the process, and in a namespace of its own that of the namespace: the old
+    /// root is detached.
+    ///
+    /// # Errors
+    /// EINVAL from pivot_root(2) when the host's root is a ramfs: `--no-pivot` is for that.
+    pub fn pivot(&self, me: &InChild, root: &Root) -> Result<()> {
+        mount::change_directory(me, root)?;
+        if self.plan.pivot && !self.plan.joined {
+            return mount::pivot_root_here(me).map_err(|error| {
+                if error.is(Errno::EINVAL) {
+                    return error.hint("a host that runs from a ramfs needs --no-pivot");
+                }
+                error
+            });
+        }
+        // Other processes live in a joined namespace, and keep their root there.
+        mount::chroot_here(me)
+    }
+}
+
+/// Detaches every mount of the host but its root, so that a chroot leaves none to be found: a full /proc or /sys would
+/// undo the masks.
+fn detach_host_mounts(me: &InChild) -> Result<()> {
+    let file = fs::open("/proc/self/mountinfo", Access::Read)?;
+    let table = fs::read_all(file, MOUNTINFO_LIMIT)?;
+    for point in mount_points(&table) {
+        match mount::detach(me, &point) {
+            // Gone already, with a mount that it was below.
+            Err(error) if error.is(Errno::EINVAL) || error.is(Errno::ENOENT) => {}
+            other => other.context("detach the host's mounts for --no-pivot")?,
+        }
+    }
+    Ok(())
+}
+
+/// The mount points in a mountinfo table, without "/". Octal escapes are undone; see proc_pid_mountinfo(5).
+fn mount_points(table: &[u8]) -> Vec<PathBuf> {
+    table
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
+        .filter(|point| *point != b"/")
+        .map(|point| PathBuf::from(OsString::from_vec(unescape(point))))
+        .collect()
+}
+
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        let octal = after.get(..3).filter(|_| byte == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(escaped) => {
+                plain.push(escaped);
+                rest = &after[3..];
+            }
+            None => {
+                plain.push(byte);
+                rest = after;
+            }
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn mount_points_are_unescaped_and_the_root_left_out() {
+        let table = b"27 1 254:0 / / rw - ext4 /dev/vda rw\n\
+            31 27 0:28 / /a\\040b rw shared:1 - tmpfs tmpfs rw\n\
+            32 27 0:28 / /c\\x rw - tmpfs tmpfs rw\n";
+        assert_eq!(mount_points(table), [Path::new("/a b"), Path::new("/c\\x")]);
+    }
+}

@@ -1,0 +1,183 @@
+//! On the host, in the parent: everything the plan names becomes a detached mount with its attributes set.
+
+use super::root::Root;
+use super::{MountPlan, Plan, What};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::sys::fs::{self, magic};
+use crate::sys::mount::{self, Attributes, Depth, Link, Propagation};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// Where cgroup2 is mounted on the host.
+const CGROUP_MOUNT: &str = "/sys/fs/cgroup";
+
+/// The plan with its detached mounts; the child inherits it across the clone and does the rest. The parent may drop its
+/// copy at any time after the clone: a detached tree lives for as long as either side holds its open file.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(super) plan: Plan,
+    pub(super) root: Root,
+    /// One entry for each mount of the plan; `None` for those made in the child.
+    pub(super) trees: Vec<Option<Tree>>,
+    /// One entry for each device of the plan; `None` for nodes made in the child.
+    pub(super) nodes: Vec<Option<OwnedFd>>,
+    /// Whether the host has /proc/kcore, which `/dev/core` points to.
+    pub(super) kcore: bool,
+}
+
+/// A detached mount from the host.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub mount: OwnedFd,
+    pub is_dir: bool,
+}
+
+/// Opens what the plan names. Call it on the host, before the clone, with the host's privileges: sources need not be
+/// reachable for the container's user namespace.
+///
+/// # Errors
+/// `invalid rootfs: …` for the root; for mounts and devices the field of the configuration and the path.
+pub fn prepare(plan: Plan) -> Result<Prepared> {
+    let root = open_root(&plan)?;
+    let trees = plan.mounts.iter().map(|mount| open_source(mount, &plan)).collect::<Result<_>>()?;
+    let nodes = match &plan.devices {
+        Some(devices) => devices.open_host_nodes()?,
+        None => Vec::new(),
+    };
+    let kcore = plan.devices.is_some() && Path::new("/proc/kcore").exists();
+    Ok(Prepared { plan, root, trees, nodes, kcore })
+}
+
+fn open_root(plan: &Plan) -> Result<Root> {
+    let invalid = "invalid rootfs";
+    let source = plan.source.display();
+    let tree = mount::clone_path(&plan.source, Depth::All, Link::Keep)
+        .map_err(|error| error.phrased(format!("stat {source}")).context(invalid))?;
+    let stat = fs::stat(&tree)?;
+    if !stat.is_dir() {
+        let what = if stat.is_symlink() { "is a symlink; name its target instead" } else { "is not a directory" };
+        return Err(Error::new(ErrorKind::InvalidConfig, format!("{source} {what}")).context(invalid));
+    }
+    let (propagation, depth) = plan.propagation.of_new_root();
+    mount::set_attributes(&tree, Attributes::NONE, Some(propagation), depth).context(invalid)?;
+    if plan.joined {
+        // The kernel refuses to attach an unbindable tree where the attachment would spread to other namespaces, which
+        // is what we want to know when the namespace is not ours; see `Prepared::enter`.
+        let unbindable = Some(Propagation::Unbindable);
+        mount::set_attributes(&tree, Attributes::NONE, unbindable, Depth::Top).context(invalid)?;
+    }
+    Ok(Root::new(tree, stat))
+}
+
+fn open_source(mount: &MountPlan, plan: &Plan) -> Result<Option<Tree>> {
+    let (tree, depth) = match &mount.what {
+        What::Filesystem { .. } => return Ok(None),
+        What::Bind { source, depth } => (
+            mount::clone_path(source, *depth, Link::Follow)
+                .context("failed to fulfil mount request")
+                .with_context(|| format!("mounts[{}].source", mount.index))?,
+            *depth,
+        ),
+        What::HostCgroup => (host_cgroup().with_context(|| mount.failure())?, Depth::Top),
+    };
+    let is_dir = fs::stat(&tree)?.is_dir();
+    // A mount on a file has nothing below it.
+    let depth = if is_dir { depth } else { Depth::Top };
+    for step in steps(mount, plan.propagation.base(), depth) {
+        mount::set_attributes(&tree, step.change, step.propagation, step.depth).with_context(|| mount.failure())?;
+    }
+    Ok(Some(Tree { mount: tree, is_dir }))
+}
+
+fn host_cgroup() -> Result<OwnedFd> {
+    let tree = mount::clone_path(Path::new(CGROUP_MOUNT), Depth::Top, Link::Follow)?;
+    if fs::filesystem_magic(&tree)? == magic::CGROUP2 {
+        return Ok(tree);
+    }
+    let text = format!("{CGROUP_MOUNT} on this machine is not cgroup version 2; list a cgroup namespace");
+    Err(Error::new(ErrorKind::Unsupported, text))
+}
+
+/// One mount_setattr call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Step {
+    change: Attributes,
+    propagation: Option<Propagation>,
+    depth: Depth,
+}
+
+/// The calls that give a cloned tree its attributes and propagation, as few as can be.
+fn steps(mount: &MountPlan, base: Option<Propagation>, tree: Depth) -> Vec<Step> {
+    let single = tree == Depth::Top;
+    let mut propagations: Vec<(Propagation, Depth)> = base.map(|base| (base, tree)).into_iter().collect();
+    for &(propagation, depth) in &mount.propagation {
+        let depth = if single { Depth::Top } else { depth };
+        if depth == tree && matches!(propagation, Propagation::Private | Propagation::Unbindable) {
+            // Whatever it was before, it no longer is.
+            propagations.clear();
+        }
+        propagations.push((propagation, depth));
+    }
+    let mut steps: Vec<Step> = propagations
+        .into_iter()
+        .map(|(propagation, depth)| Step { change: Attributes::NONE, propagation: Some(propagation), depth })
+        .collect();
+    let (top, all) = if single {
+        (mount.attributes.then(mount.recursive), Attributes::NONE)
+    } else {
+        (mount.attributes, mount.recursive)
+    };
+    // The attributes ride on the first propagation of their depth; recursive ones come after those of the top.
+    for (change, depth) in [(all, Depth::All), (top, Depth::Top)] {
+        match steps.first_mut() {
+            _ if change.is_empty() => {}
+            Some(first) if first.depth == depth && first.change.is_empty() => first.change = change,
+            _ => steps.insert(0, Step { change, propagation: None, depth }),
+        }
+    }
+    steps
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::tests::plan_of;
+    use super::*;
+    use crate::sys::mount::Attribute;
+
+    fn check(options: &str, tree: Depth, expected: &[(Attributes, Option<Propagation>, Depth)]) {
+        let options = options.split(' ').collect::<Vec<_>>().join("\",\"");
+        let fragment = format!(r#"{{"mounts":[{{"destination":"/d","source":"/s","options":["{options}"]}}]}}"#);
+        let plan = plan_of(&fragment, false).unwrap();
+        let told: Vec<_> = steps(&plan.mounts[0], plan.propagation.base(), tree)
+            .into_iter()
+            .map(|step| (step.change, step.propagation, step.depth))
+            .collect();
+        assert_eq!(told, expected, "{options}");
+    }
+
+    const NONE: Attributes = Attributes::NONE;
+    const RO: Attributes = NONE.with(Attribute::READ_ONLY);
+    const NODEV: Attributes = NONE.with(Attribute::NO_DEV);
+
+    #[test]
+    fn one_mount_takes_one_call() {
+        check("bind", Depth::Top, &[(NONE, Some(Propagation::Slave), Depth::Top)]);
+        check("bind rprivate ro", Depth::Top, &[(RO, Some(Propagation::Private), Depth::Top)]);
+        check("rbind ro rnodev", Depth::Top, &[(RO.then(NODEV), Some(Propagation::Slave), Depth::Top)]);
+    }
+
+    #[test]
+    fn a_tree_takes_one_call_for_each_depth() {
+        check("rbind rprivate", Depth::All, &[(NONE, Some(Propagation::Private), Depth::All)]);
+        check("rbind rprivate rro", Depth::All, &[(RO, Some(Propagation::Private), Depth::All)]);
+        let calls = [(NODEV, None, Depth::Top), (RO, Some(Propagation::Slave), Depth::All)];
+        check("rbind rro nodev", Depth::All, &calls);
+    }
+
+    #[test]
+    fn shared_after_slave_is_both() {
+        let calls = [(NONE, Some(Propagation::Slave), Depth::All), (NONE, Some(Propagation::Shared), Depth::All)];
+        check("rbind rshared", Depth::All, &calls);
+    }
+}

@@ -1,0 +1,330 @@
+//! From the profile in config.json to rules that are valid: everything is checked here, nothing is looked up.
+
+use super::abi::Abi;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::Errno;
+use crate::sys::seccomp::FilterFlags;
+use oci_spec::runtime::{
+    LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompFilterFlag as Flag,
+    LinuxSeccompOperator as Operator, LinuxSyscall,
+};
+use seccompiler::SeccompAction;
+
+/// The largest errno that the kernel hands to a program (`MAX_ERRNO` in linux/err.h).
+const MAX_ERRNO: u32 = 4095;
+/// The largest message to a tracer (`SECCOMP_RET_DATA` in linux/seccomp.h).
+const MAX_TRACE_DATA: u32 = 0xffff;
+/// The number of arguments in `struct seccomp_data`.
+const ARGUMENTS: usize = 6;
+
+/// A profile that is valid. A `u32` named "returns" is what the program returns to the kernel: `SECCOMP_RET_*` and data.
+#[derive(Debug)]
+pub(super) struct Profile<'a> {
+    /// What a call returns that no rule matches.
+    pub(super) default_returns: u32,
+    /// What a call returns that is newer than every call named in the profile.
+    pub(super) newer_returns: u32,
+    /// The ABIs by which calls are possible, sorted; all others kill.
+    pub(super) abis: Vec<Abi>,
+    /// The rules in the profile's order.
+    pub(super) rules: Vec<Rule<'a>>,
+    /// How to install the program.
+    pub(super) flags: FilterFlags,
+}
+
+/// One entry of `linux.seccomp.syscalls`.
+#[derive(Debug)]
+pub(super) struct Rule<'a> {
+    /// The names of the calls it is for.
+    pub(super) names: &'a [String],
+    /// What these calls return when one of the alternatives holds.
+    pub(super) returns: u32,
+    /// Each alternative is a set of conditions that hold together. An empty set always holds.
+    pub(super) alternatives: Vec<Vec<Condition>>,
+}
+
+/// A comparison of one argument, unsigned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Condition {
+    /// The argument, 0 to 5.
+    pub(super) index: u8,
+    /// How to compare.
+    pub(super) comparison: Comparison,
+    /// What to compare with.
+    pub(super) value: u64,
+}
+
+/// How an argument is compared with a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Comparison {
+    /// argument != value
+    Ne,
+    /// argument < value
+    Lt,
+    /// argument <= value
+    Le,
+    /// argument == value
+    Eq,
+    /// argument >= value
+    Ge,
+    /// argument > value
+    Gt,
+    /// (argument & mask) == (value & mask): bits of the value outside the mask do not count, as in libseccomp
+    Masked(u64),
+}
+
+impl Condition {
+    /// The condition as it is checked under `abi`, in a form that is equal for equal conditions.
+    pub(super) fn under(self, abi: Abi) -> Self {
+        let width = if abi.is_wide() { u64::MAX } else { u64::from(u32::MAX) };
+        match self.comparison {
+            Comparison::Masked(mask) => {
+                let mask = mask & width;
+                Self { comparison: Comparison::Masked(mask), value: self.value & mask, ..self }
+            }
+            _ => Self { value: self.value & width, ..self },
+        }
+    }
+}
+
+impl<'a> Profile<'a> {
+    /// Checks a profile.
+    ///
+    /// # Errors
+    /// `InvalidConfig` or `Unsupported`, naming the field.
+    pub(super) fn new(spec: &'a LinuxSeccomp) -> Result<Self> {
+        let syscalls = spec.syscalls().as_deref().unwrap_or_default();
+        let default_returns = default_returns(spec)?;
+        if spec.listener_metadata().as_ref().is_some_and(|it| !it.is_empty()) && spec.listener_path().is_none() {
+            return Err(Error::config("linux.seccomp.listenerMetadata", "has no effect without listenerPath"));
+        }
+        let rules = syscalls.iter().enumerate().map(|(at, syscall)| Rule::new(at, syscall)).collect::<Result<_>>()?;
+        let architectures = spec.architectures().as_deref().unwrap_or_default();
+        let mut abis: Vec<_> = architectures.iter().filter_map(|arch| Abi::named(*arch)).collect();
+        abis.push(Abi::NATIVE);
+        abis.sort_unstable();
+        abis.dedup();
+        let newer_returns = newer_returns(spec.default_action(), default_returns);
+        Ok(Self { default_returns, newer_returns, abis, rules, flags: flags(spec) })
+    }
+}
+
+impl<'a> Rule<'a> {
+    fn new(at: usize, syscall: &'a LinuxSyscall) -> Result<Self> {
+        let field = format!("linux.seccomp.syscalls[{at}]");
+        if syscall.action() == Action::ScmpActNotify {
+            return Err(refuse_notify(&field, syscall.names()));
+        }
+        let returns = returns(syscall.action(), syscall.errno_ret(), &format!("{field}.errnoRet"))?;
+        let mut conditions = Vec::new();
+        for (arg_at, arg) in syscall.args().iter().flatten().enumerate() {
+            conditions.push(condition(arg, &format!("{field}.args[{arg_at}]"))?);
+        }
+        Ok(Self { names: syscall.names(), returns, alternatives: alternatives(conditions) })
+    }
+}
+
+/// Conditions hold together, unless an argument occurs twice: then each is an alternative. Docker's old profiles
+/// depend on this reading of runc's.
+fn alternatives(conditions: Vec<Condition>) -> Vec<Vec<Condition>> {
+    let repeated = conditions.iter().enumerate().any(|(at, one)| {
+        let earlier = conditions.iter().take(at);
+        earlier.into_iter().any(|other| other.index == one.index)
+    });
+    if repeated { conditions.into_iter().map(|one| vec![one]).collect() } else { vec![conditions] }
+}
+
+fn condition(arg: &LinuxSeccompArg, field: &str) -> Result<Condition> {
+    let index = u8::try_from(arg.index()).ok().filter(|index| usize::from(*index) < ARGUMENTS).ok_or_else(|| {
+        let message = format!("a system call has {ARGUMENTS} arguments, 0 to {}, not {}", ARGUMENTS - 1, arg.index());
+        Error::config(format!("{field}.index"), message)
+    })?;
+    let comparison = match arg.op() {
+        Operator::ScmpCmpNe => Comparison::Ne,
+        Operator::ScmpCmpLt => Comparison::Lt,
+        Operator::ScmpCmpLe => Comparison::Le,
+        Operator::ScmpCmpEq => Comparison::Eq,
+        Operator::ScmpCmpGe => Comparison::Ge,
+        Operator::ScmpCmpGt => Comparison::Gt,
+        Operator::ScmpCmpMaskedEq => {
+            let value = arg.value_two().unwrap_or(0);
+            return Ok(Condition { index, comparison: Comparison::Masked(arg.value()), value });
+        }
+    };
+    Ok(Condition { index, comparison, value: arg.value() })
+}
+
+fn default_returns(spec: &LinuxSeccomp) -> Result<u32> {
+    let action = spec.default_action();
+    if action == Action::ScmpActNotify {
+        return Err(Error::config("linux.seccomp.defaultAction", "SCMP_ACT_NOTIFY cannot be used as default action"));
+    }
+    returns(action, spec.default_errno_ret(), "linux.seccomp.defaultErrnoRet")
+}
+
+/// What the program returns for an action. As in runc `errnoRet` is EPERM when absent, and has no meaning beside actions
+/// other than ERRNO and TRACE.
+fn returns(action: Action, errno_ret: Option<u32>, field: &str) -> Result<u32> {
+    let data = |max: u32| {
+        let data = errno_ret.unwrap_or(Errno::EPERM as u32);
+        if data > max {
+            return Err(Error::config(field, format!("{data} is too large, at most {max} is possible")));
+        }
+        Ok(data)
+    };
+    Ok(u32::from(match action {
+        Action::ScmpActKill | Action::ScmpActKillThread => SeccompAction::KillThread,
+        Action::ScmpActKillProcess => SeccompAction::KillProcess,
+        Action::ScmpActTrap => SeccompAction::Trap,
+        Action::ScmpActErrno => SeccompAction::Errno(data(MAX_ERRNO)?),
+        Action::ScmpActTrace => SeccompAction::Trace(data(MAX_TRACE_DATA)?),
+        Action::ScmpActLog => SeccompAction::Log,
+        Action::ScmpActAllow => SeccompAction::Allow,
+        Action::ScmpActNotify => return Err(refuse_notify(field, &[])),
+    }))
+}
+
+fn refuse_notify(field: &str, names: &[String]) -> Error {
+    let field = format!("{field}.action");
+    if names.iter().any(|name| name == "write") {
+        return Error::config(field, "SCMP_ACT_NOTIFY cannot be used for the write syscall");
+    }
+    Error::config(field, "this version of onggi has no SCMP_ACT_NOTIFY, choose another action")
+        .of_kind(ErrorKind::Unsupported)
+}
+
+/// Calls newer than the profile look absent, so that libraries take their fallbacks; EPERM would not do. Not so where the
+/// default lets calls through, tracers included, as in runc.
+fn newer_returns(default: Action, default_returns: u32) -> u32 {
+    match default {
+        Action::ScmpActAllow | Action::ScmpActLog | Action::ScmpActTrace => default_returns,
+        _ => u32::from(SeccompAction::Errno(Errno::ENOSYS as u32)),
+    }
+}
+
+/// The flags to install with. TSYNC has no meaning for a process of one thread, WAIT_KILLABLE_RECV none without a
+/// listener. The kernel floor knows the other two.
+fn flags(spec: &LinuxSeccomp) -> FilterFlags {
+    let Some(flags) = spec.flags() else { return FilterFlags::SPEC_ALLOW };
+    flags.iter().fold(FilterFlags::NONE, |all, flag| {
+        all.with(match flag {
+            Flag::SeccompFilterFlagLog => FilterFlags::LOG,
+            Flag::SeccompFilterFlagSpecAllow => FilterFlags::SPEC_ALLOW,
+            Flag::SeccompFilterFlagTsync | Flag::SeccompFilterFlagWaitKillableRecv => FilterFlags::NONE,
+        })
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> LinuxSeccomp {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn refuses_naming_the_field() {
+        let check = |json: &str, kind: ErrorKind, expected: &str| {
+            let error = Profile::new(&parse(json)).unwrap_err();
+            assert_eq!(error.to_string(), format!("config.json: linux.seccomp.{expected}"));
+            assert_eq!(error.kind(), kind, "{json}");
+        };
+        let rule = |rule: &str| {
+            let fine = r#"{"names": ["read"], "action": "SCMP_ACT_ALLOW"}"#;
+            format!(r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{fine}, {{"names": ["read"], {rule}}}]}}"#)
+        };
+        let bad = ErrorKind::InvalidConfig;
+        check(
+            r#"{"defaultAction": "SCMP_ACT_NOTIFY"}"#,
+            bad,
+            "defaultAction: SCMP_ACT_NOTIFY cannot be used as default action",
+        );
+        check(
+            r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 4096}"#,
+            bad,
+            "defaultErrnoRet: 4096 is too large, at most 4095 is possible",
+        );
+        check(
+            &rule(r#""action": "SCMP_ACT_TRACE", "errnoRet": 65536"#),
+            bad,
+            "syscalls[1].errnoRet: 65536 is too large, at most 65535 is possible",
+        );
+        check(
+            &rule(r#""action": "SCMP_ACT_ALLOW", "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]"#),
+            bad,
+            "syscalls[1].args[0].index: a system call has 6 arguments, 0 to 5, not 6",
+        );
+        check(
+            &rule(r#""action": "SCMP_ACT_NOTIFY""#),
+            ErrorKind::Unsupported,
+            "syscalls[1].action: this version of onggi has no SCMP_ACT_NOTIFY, choose another action",
+        );
+        check(
+            &rule(r#""action": "SCMP_ACT_NOTIFY""#).replace("read", "write"),
+            bad,
+            "syscalls[1].action: SCMP_ACT_NOTIFY cannot be used for the write syscall",
+        );
+        check(
+            r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}"#,
+            bad,
+            "listenerMetadata: has no effect without listenerPath",
+        );
+    }
+
+    #[test]
+    fn actions_become_return_values() {
+        let check = |action: &str, errno_ret: Option<u32>, default: u32, newer: u32| {
+            let errno_ret = errno_ret.map_or(String::new(), |errno| format!(r#", "defaultErrnoRet": {errno}"#));
+            let spec = parse(&format!(r#"{{"defaultAction": "SCMP_ACT_{action}"{errno_ret}}}"#));
+            let profile = Profile::new(&spec).unwrap();
+            assert_eq!((profile.default_returns, profile.newer_returns), (default, newer), "{action}");
+        };
+        let enosys = 0x5_0026;
+        check("KILL", None, 0, enosys);
+        check("KILL_THREAD", Some(7), 0, enosys);
+        check("KILL_PROCESS", None, 0x8000_0000, enosys);
+        check("TRAP", None, 0x3_0000, enosys);
+        check("ERRNO", None, 0x5_0001, enosys);
+        check("ERRNO", Some(38), enosys, enosys);
+        check("TRACE", None, 0x7ff0_0001, 0x7ff0_0001);
+        check("TRACE", Some(5000), 0x7ff0_1388, 0x7ff0_1388);
+        check("LOG", None, 0x7ffc_0000, 0x7ffc_0000);
+        check("ALLOW", Some(5000), 0x7fff_0000, 0x7fff_0000);
+    }
+
+    #[test]
+    fn architectures_always_have_the_native_one_and_no_foreign_ones() {
+        let check = |architectures: &str, expected: &[Abi]| {
+            let spec = parse(&format!(r#"{{"defaultAction": "SCMP_ACT_KILL"{architectures}}}"#));
+            assert_eq!(Profile::new(&spec).unwrap().abis, expected, "{architectures}");
+        };
+        check("", &[Abi::X86_64]);
+        check(r#", "architectures": []"#, &[Abi::X86_64]);
+        check(r#", "architectures": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_X86"]"#, &[Abi::X86_64, Abi::X86]);
+        check(
+            r#", "architectures": ["SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64", "SCMP_ARCH_X32"]"#,
+            &[Abi::X86_64, Abi::X86, Abi::X32],
+        );
+    }
+
+    #[test]
+    fn flags_are_spec_allow_when_absent() {
+        let check = |flags: &str, expected: FilterFlags| {
+            let spec = parse(&format!(r#"{{"defaultAction": "SCMP_ACT_KILL"{flags}}}"#));
+            assert_eq!(Profile::new(&spec).unwrap().flags, expected, "{flags}");
+        };
+        check("", FilterFlags::SPEC_ALLOW);
+        check(r#", "flags": []"#, FilterFlags::NONE);
+        check(r#", "flags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC"]"#, FilterFlags::LOG);
+    }
+
+    #[test]
+    fn a_repeated_argument_makes_alternatives() {
+        let one = |index| Condition { index, comparison: Comparison::Eq, value: 1 };
+        assert_eq!(alternatives(vec![]), [vec![]]);
+        assert_eq!(alternatives(vec![one(0), one(1)]), [vec![one(0), one(1)]]);
+        assert_eq!(alternatives(vec![one(0), one(1), one(0)]), [vec![one(0)], vec![one(1)], vec![one(0)]]);
+    }
+}

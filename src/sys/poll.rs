@@ -1,0 +1,36 @@
+//! poll(2): waiting for several descriptors at once.
+
+use super::Errno;
+use crate::error::{Error, Result};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+/// What a descriptor is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// It can be read, or its other side is gone.
+    Read,
+    /// It can be written.
+    Write,
+}
+
+/// Waits until one of `wanted` is ready and returns which are, in the same order; all `false` after the timeout.
+/// A descriptor whose other side is gone or that failed counts as ready.
+pub fn poll(wanted: &[(BorrowedFd<'_>, Interest)], timeout: Option<Duration>) -> Result<Vec<bool>> {
+    let mut fds: Vec<PollFd<'_>> = wanted
+        .iter()
+        .map(|(fd, interest)| {
+            PollFd::new(*fd, if *interest == Interest::Read { PollFlags::POLLIN } else { PollFlags::POLLOUT })
+        })
+        .collect();
+    let timeout = match timeout {
+        None => PollTimeout::NONE,
+        Some(timeout) => PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX),
+    };
+    match nix::poll::poll(&mut fds, timeout) {
+        Ok(_) => Ok(fds.iter().map(|fd| fd.any().unwrap_or(true)).collect()),
+        Err(Errno::EINTR) => Ok(vec![false; wanted.len()]),
+        Err(errno) => Err(Error::sys("poll", errno)),
+    }
+}

@@ -1,0 +1,102 @@
+//! What `seal` needs to run onggi from a copy of itself: one of the few changes to the calling process that the parent
+//! may make.
+
+#![allow(unsafe_code)]
+
+use super::fs::{self, Access};
+use super::{Errno, check};
+use crate::error::{Error, Result};
+use nix::sys::statvfs::FsFlags;
+use std::ffi::{CString, OsString};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
+
+/// A memfd's content and seals can't be changed any more.
+const SEALED: libc::c_int = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+
+/// `memfd_create` flag of Linux 6.3: the file may be executed whatever `vm.memfd_noexec` 1 says.
+const MFD_EXEC: libc::c_uint = 0x10;
+
+/// `statx` attribute of Linux 5.5: fs-verity guards the content.
+const STATX_ATTR_VERITY: u64 = 0x0010_0000;
+
+/// A handle to the file that this process runs.
+pub fn own_executable() -> Result<OwnedFd> {
+    fs::open("/proc/self/exe", Access::Path)
+}
+
+/// Whether the mount that `file` was reached through is read-only.
+pub fn on_read_only_mount(file: impl AsFd) -> Result<bool> {
+    nix::sys::statvfs::fstatvfs(file)
+        .map(|stat| stat.flags().contains(FsFlags::ST_RDONLY))
+        .map_err(|errno| Error::sys("fstatvfs", errno))
+}
+
+/// Whether fs-verity keeps the content of `file` from changing.
+pub fn has_verity(file: impl AsFd) -> Result<bool> {
+    // SAFETY: all zeroes is a valid statx buffer.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    let fd = file.as_fd().as_raw_fd();
+    // SAFETY: the empty path is a NUL-terminated string, and `found` outlives the call.
+    let done = unsafe { libc::statx(fd, c"".as_ptr(), libc::AT_EMPTY_PATH, 0, &raw mut found) };
+    check(done.into(), || "statx".to_owned())?;
+    Ok(found.stx_attributes & STATX_ATTR_VERITY != 0)
+}
+
+/// Whether this process runs a memfd that is sealed against every change.
+pub fn runs_sealed_copy() -> Result<bool> {
+    let file = fs::open("/proc/self/exe", Access::Read)?;
+    // SAFETY: F_GET_SEALS takes no argument.
+    let seals = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
+    // EINVAL: not a memfd at all.
+    Ok(seals != -1 && seals & SEALED == SEALED)
+}
+
+/// A copy of the file that this process runs, in a memfd that is sealed against every change, opened for reading.
+pub fn sealed_copy() -> Result<OwnedFd> {
+    let source = fs::open("/proc/self/exe", Access::Read)?;
+    let copy = memfd(MFD_EXEC).or_else(|error| if error.is(Errno::EINVAL) { memfd(0) } else { Err(error) })?;
+    while send(&copy, &source)? > 0 {}
+    // SAFETY: F_ADD_SEALS takes an int.
+    let sealed = unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_ADD_SEALS, SEALED) };
+    check(sealed.into(), || "fcntl(F_ADD_SEALS)".to_owned())?;
+    // A file that is open for writing can't be executed (ETXTBSY), so it is opened anew and the first descriptor closed.
+    fs::open(format!("/proc/self/fd/{}", copy.as_raw_fd()), Access::Read)
+}
+
+fn send(to: &OwnedFd, from: &OwnedFd) -> Result<libc::c_long> {
+    // SAFETY: both descriptors are open, and the null offset makes the kernel use and move that of `from`.
+    let count = unsafe { libc::sendfile(to.as_raw_fd(), from.as_raw_fd(), std::ptr::null_mut(), 1 << 30) };
+    check(count as libc::c_long, || "sendfile".to_owned())
+}
+
+fn memfd(flags: libc::c_uint) -> Result<OwnedFd> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING | flags;
+    // SAFETY: the name is a NUL-terminated string.
+    let fd = unsafe { libc::memfd_create(c"onggi".as_ptr(), flags) };
+    let fd = check(fd.into(), || "memfd_create".to_owned())?;
+    // SAFETY: the kernel has just made this descriptor, and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Executes `file` in place of this process, with the same arguments and environment. Returns only when it failed.
+///
+/// `file` is close-on-exec: were it still open, a process with CAP_SYS_ADMIN could make a read-only clone writable again
+/// through `/proc/PID/exe`.
+pub fn execute(file: impl AsFd) -> Error {
+    let strings = |all: Vec<OsString>| {
+        all.into_iter().map(|one| CString::new(one.into_vec())).collect::<std::result::Result<Vec<_>, _>>()
+    };
+    let variables = std::env::vars_os().map(|(mut name, value)| {
+        name.push("=");
+        name.push(value);
+        name
+    });
+    let (Ok(arguments), Ok(variables)) = (strings(std::env::args_os().collect()), strings(variables.collect())) else {
+        return Error::sys("execveat", Errno::EINVAL);
+    };
+    match nix::unistd::execveat(file, c"", &arguments, &variables, nix::fcntl::AtFlags::AT_EMPTY_PATH) {
+        Err(errno) => Error::sys("execveat(a copy of onggi)", errno),
+        Ok(never) => match never {},
+    }
+}
