@@ -101,7 +101,7 @@ fn run_detached_returns_while_the_program_runs() {
     assert_eq!(bundle.status(), "running");
     assert_eq!(fs::read_to_string(&pid_file).unwrap(), bundle.pid().to_string(), "decimal, no newline");
     let comm = fs::read_to_string(format!("/proc/{}/cmdline", bundle.pid())).unwrap();
-    assert_eq!(comm, "/bin/sleep\0100\0");
+    assert_eq!(comm, "/bin/sleep\x00100\x00");
 }
 
 #[test]

@@ -62,6 +62,8 @@ fn a_recycled_pid_is_not_the_container() {
     bundle.start_with("run", &["-d"]).run().ok();
     let record = bundle.state_root().join(&bundle.id).join("state.json");
     let text = fs::read_to_string(&record).expect("the record");
+    // Start times count in hundredths of a second.
+    std::thread::sleep(std::time::Duration::from_millis(50));
     let mut other = std::process::Command::new("sleep").arg("100").spawn().unwrap();
     let mut changed: Value = serde_json::from_str(&text).unwrap();
     let replaced = replace_number(&mut changed, bundle.pid().into(), other.id().into());
