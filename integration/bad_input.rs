@@ -86,12 +86,9 @@ fn invalid_ids() {
     let bundle = sleeping();
     bundle.save();
     let long = "x".repeat(2000);
-    for id in ["..", ".", "a/b", "/", "a b", "ä", "../x", "a\nb", "-", long.as_str()] {
-        if is_peer() && id == "-" {
-            continue;
-        }
+    for id in ["..", ".", "a/b", "/", "a b", "ä", "../x", "a\nb", long.as_str()] {
         for verb in ["create", "run"] {
-            let says = if id == "-" || id == long { "" } else { "invalid container ID format" };
+            let says = if id == long { "" } else { "invalid container ID format" };
             refused(&bundle, &[says], || bundle.onggi(&[verb, "-b", bundle.path().to_str().unwrap(), "--", id]));
         }
     }

@@ -101,7 +101,7 @@ fn run_detached_returns_while_the_program_runs() {
     assert_eq!(bundle.status(), "running");
     assert_eq!(fs::read_to_string(&pid_file).unwrap(), bundle.pid().to_string(), "decimal, no newline");
     let comm = fs::read_to_string(format!("/proc/{}/cmdline", bundle.pid())).unwrap();
-    assert_eq!(comm, "/bin/sleep\0100\0");
+    assert_eq!(comm, "/bin/sleep\x00100\x00");
 }
 
 #[test]
@@ -137,9 +137,9 @@ fn bundle_defaults_to_the_current_directory() {
 #[test]
 fn no_pivot_runs_in_the_rootfs() {
     let mut bundle = Bundle::new();
-    bundle.script("test -x /probe && test ! -e /usr && cat /proc/1/comm");
+    bundle.script("test -x /probe && test ! -e /usr && echo inside");
     let done = bundle.start_with("run", &["--no-pivot"]).run().ok();
-    assert_eq!(done.stdout, "sh\n", "{done}");
+    assert_eq!(done.stdout, "inside\n", "{done}");
 }
 
 #[test]

@@ -259,8 +259,8 @@ fn args_are_looked_up_in_the_containers_path() {
 
 #[test]
 fn session_keyring_is_a_new_one() {
+    let first = Bundle::new().report().json["keyring"].clone();
     let mut bundle = Bundle::new();
-    let first = bundle.report().json["keyring"].clone();
     let second = bundle.report().json["keyring"].clone();
     if first.get("errno").is_some() {
         crate::harness::skip("session keyring", &format!("keyctl says {}", first["errno"]));

@@ -1,7 +1,7 @@
 //! `state`: the JSON that engines read.
 
-use crate::harness::{Bundle, is_peer};
-use serde_json::json;
+use crate::harness::Bundle;
+use serde_json::{Value, json};
 use std::fs;
 
 #[test]
@@ -54,23 +54,41 @@ fn needs_no_bundle() {
     bundle.verb("delete", &[]).ok();
 }
 
+/// Another boot or a recycled pid: same number, another start time. The process of that number is left alone.
 #[test]
 fn a_recycled_pid_is_not_the_container() {
     let mut bundle = Bundle::new();
     bundle.args(&["/bin/sleep", "100"]);
     bundle.start_with("run", &["-d"]).run().ok();
-    // Another boot or a recycled pid: same number, another start time.
     let record = bundle.state_root().join(&bundle.id).join("state.json");
-    if is_peer() && !record.exists() {
-        return;
-    }
-    let pid = bundle.pid();
     let text = fs::read_to_string(&record).expect("the record");
-    let other = std::process::id().to_string();
-    fs::write(&record, text.replace(&pid.to_string(), &other)).unwrap();
+    // Start times count in hundredths of a second.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let mut other = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+    let mut changed: Value = serde_json::from_str(&text).unwrap();
+    let replaced = replace_number(&mut changed, bundle.pid().into(), other.id().into());
+    assert!(replaced > 0, "the record has the pid: {text}");
+    fs::write(&record, changed.to_string()).unwrap();
     assert_eq!(bundle.status(), "stopped");
+    bundle.kill("KILL").fails();
+    assert!(other.try_wait().unwrap().is_none(), "a stranger was killed");
     fs::write(&record, text).unwrap();
     assert_eq!(bundle.status(), "running");
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
+/// Replaces every number `old` below `value`, and says how many there were.
+fn replace_number(value: &mut Value, old: i64, new: i64) -> usize {
+    match value {
+        Value::Number(number) if number.as_i64() == Some(old) => {
+            *value = json!(new);
+            1
+        }
+        Value::Array(list) => list.iter_mut().map(|item| replace_number(item, old, new)).sum(),
+        Value::Object(map) => map.values_mut().map(|item| replace_number(item, old, new)).sum(),
+        _ => 0,
+    }
 }
 
 #[test]

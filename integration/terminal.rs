@@ -21,8 +21,7 @@ fn interactive(bundle: &mut Bundle, script: &str, input: &str) -> (String, Optio
 #[test]
 fn all_three_descriptors_are_the_containers_own_terminal() {
     let mut bundle = Bundle::new();
-    let script =
-        "tty; readlink /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2; stat -c '%t:%T %u:%g' /dev/pts/0; exit 7";
+    let script = "tty; for n in 0 1 2; do readlink /proc/self/fd/$n; done; stat -c '%t:%T %u:%g' /dev/pts/0; exit 7";
     let (shown, status) = interactive(&mut bundle, script, "");
     assert_eq!(status, Some(7), "{shown}");
     assert_eq!(shown.matches("/dev/pts/0").count(), 4, "{shown}");

@@ -19,7 +19,8 @@ impl Trace {
         let trace = format!("trace={calls}");
         let options = ["strace", "-f", "-q", "-s", "4096", "-o", &file_text, "-e", &trace, "-e", "signal=none"];
         let outcome = invocation.under(&options).run();
-        let raw = std::fs::read(&file).expect("strace wrote its file (integration/install)");
+        let raw =
+            std::fs::read(&file).unwrap_or_else(|_| panic!("strace did not run (integration/install): {outcome}"));
         let lines = String::from_utf8_lossy(&raw).lines().map(str::to_owned).collect();
         Self { lines: joined(lines), outcome }
     }

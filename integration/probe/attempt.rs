@@ -30,7 +30,7 @@ pub fn open_read(path: &str) -> Value {
 }
 
 /// Makes the device node that the arguments name: type (`c` or `b`), major, minor, path.
-pub fn mknod(args: &[&str]) -> Value {
+fn mknod(args: &[&str]) -> Value {
     let [kind, major, minor, path] = args else { return json!("usage") };
     let flag = if *kind == "b" { SFlag::S_IFBLK } else { SFlag::S_IFCHR };
     let device = makedev(major.parse().unwrap_or(0), minor.parse().unwrap_or(0));
@@ -113,10 +113,4 @@ pub fn fork_many(args: &[&str]) -> Value {
     let seconds = args.get(1).copied().unwrap_or("1");
     let spawn = || std::process::Command::new("/proc/self/exe").args(["sleep", seconds]).spawn();
     json!({ "started": (0..count).map(|_| spawn()).filter(Result::is_ok).count() })
-}
-
-/// Ends by a signal.
-pub fn raise(signal: i32) -> Value {
-    let sent = nix::sys::signal::Signal::try_from(signal).and_then(nix::sys::signal::raise);
-    outcome(sent.map_err(io::Error::from))
 }

@@ -11,13 +11,14 @@ mod report;
 mod sys;
 
 use serde_json::{Value, json};
+use std::process::ExitCode;
 use std::time::Duration;
 
 const USAGE: &str = "probe report [--sysctl NAME]... [--stat PATH]... | stat PATH... | open-write PATH... | open-read PATH... \
-| mknod TYPE MAJOR MINOR PATH | devices | hunt SECONDS | syscalls NAME... | exit CODE | raise SIGNAL | sleep SECONDS \
+| devices | hunt SECONDS | syscalls NAME... | sleep SECONDS \
 | fork-many COUNT SECONDS | tty-inject";
 
-fn main() {
+fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let rest: Vec<&str> = args.iter().skip(2).map(String::as_str).collect();
     let result = match args.get(1).map(String::as_str) {
@@ -25,32 +26,26 @@ fn main() {
         Some("stat") => by_path(&rest, report::stat),
         Some("open-write") => by_path(&rest, attempt::open_write),
         Some("open-read") => by_path(&rest, attempt::open_read),
-        Some("mknod") => attempt::mknod(&rest),
         Some("devices") => attempt::devices(),
         Some("hunt") => attempt::hunt_executables(seconds(&rest)),
         Some("syscalls") => attempt::syscalls(&rest),
         Some("tty-inject") => attempt::tty_inject(),
         Some("fork-many") => attempt::fork_many(&rest),
-        Some("exit") => std::process::exit(number(&rest)),
-        Some("raise") => attempt::raise(number(&rest)),
         Some("sleep") => {
             std::thread::sleep(seconds(&rest));
             json!({})
         }
         _ => {
             eprintln!("{USAGE}");
-            std::process::exit(2);
+            return ExitCode::from(2);
         }
     };
     println!("{result}");
+    ExitCode::SUCCESS
 }
 
 fn by_path(paths: &[&str], look: fn(&str) -> Value) -> Value {
     paths.iter().map(|path| ((*path).to_owned(), look(path))).collect::<serde_json::Map<_, _>>().into()
-}
-
-fn number(rest: &[&str]) -> i32 {
-    rest.first().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 fn seconds(rest: &[&str]) -> Duration {

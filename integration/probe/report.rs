@@ -34,7 +34,7 @@ pub fn everything(options: &[&str]) -> Value {
         "fds": descriptors(),
         "root": names("/"),
         "dev": names("/dev"),
-        "cgroup": text("/proc/self/cgroup"),
+        "cgroup": cgroup(),
         "oom_score_adj": text("/proc/self/oom_score_adj"),
         "timens_offsets": text("/proc/self/timens_offsets"),
         "setgroups": text("/proc/self/setgroups"),
@@ -57,6 +57,12 @@ fn text(path: &str) -> Value {
         Ok(content) => json!(content.trim_end()),
         Err(error) => json!({ "errno": error.raw_os_error() }),
     }
+}
+
+/// The line of the v2 hierarchy; a machine with v1 mounts elsewhere has others.
+fn cgroup() -> Value {
+    let content = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    json!(content.lines().find(|line| line.starts_with("0::")))
 }
 
 fn names(path: &str) -> Value {

@@ -88,8 +88,9 @@ pub fn interface_is_up(name: &str) -> Option<bool> {
     let done = unsafe { libc::ioctl(socket, libc::SIOCGIFFLAGS, &raw mut request) };
     // SAFETY: the descriptor is ours and is not used again.
     unsafe { libc::close(socket) };
-    // SAFETY: SIOCGIFFLAGS succeeded, so the flags are what the union holds.
-    (done == 0).then(|| unsafe { request.ifr_ifru.ifru_flags } & 1 != 0)
+    // SAFETY: the kernel fills this member of the union; zeroed before, it is valid either way.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    (done == 0).then_some(flags & 1 != 0)
 }
 
 /// Opens for reading without waiting and without taking a controlling terminal.
