@@ -74,6 +74,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -
         cgroup: global.cgroup,
     };
     let mut plan = Plan::new(&bundle, &host, &options)?;
+    debug(global, &id, &plan);
     let warnings = std::mem::take(&mut plan.warnings);
     let console = match (&args.console_socket, plan.process.terminal.is_some()) {
         (Some(path), _) => Some(Console::connect(path)?),
@@ -101,6 +102,17 @@ pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -
             }
             Err(error)
         }
+    }
+}
+
+/// What was decided, for developers.
+fn debug(global: &Global, id: &ContainerId, plan: &Plan) {
+    let cgroup = plan.cgroup.as_ref().map_or("none", |cgroup| cgroup.path.as_str());
+    let namespaces = plan.namespaces.create;
+    global.log.debug(&format!("container {id}: new namespaces {namespaces}, cgroup {cgroup}"));
+    if let Some(filter) = &plan.seccomp {
+        let unknown = filter.unknown_names().join(" ");
+        global.log.debug(&format!("seccomp: {} instructions, unknown names: [{unknown}]", filter.instructions()));
     }
 }
 

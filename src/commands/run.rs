@@ -38,6 +38,8 @@ fn foreground(global: &Global, mut made: Made, keep: bool) -> Result<u8> {
     let entry = made.keep();
     if !keep {
         destroy(&entry, &record, &global.log)?;
+        // What was killed with the cgroup has become ours, and would be our own parent's to reap.
+        reap::all()?;
     }
     Ok(exit.status())
 }

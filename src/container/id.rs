@@ -7,8 +7,8 @@ use std::fmt;
 /// The longest file name that Linux filesystems take (`NAME_MAX`), in bytes.
 const LONGEST: usize = 255;
 
-/// A container's id: the only thing that may become a directory name below `--root`. Letters, digits and `_+-.`, but
-/// not `.` or `..`; runc's alphabet (crun also refuses a leading dot).
+/// A container's id: the only thing that may become a directory name below `--root`. Letters, digits and `_+-.` as in
+/// runc, but no leading dot, as in crun: nothing may look like `..` or a hidden file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ContainerId(String);
@@ -24,7 +24,7 @@ impl ContainerId {
             return refused(phrase::EMPTY_ID.to_owned());
         }
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-.".contains(&byte);
-        if !text.bytes().all(allowed) || text == "." || text == ".." {
+        if !text.bytes().all(allowed) || text.starts_with('.') {
             return refused(phrase::BAD_ID.to_owned());
         }
         if text.len() > LONGEST {
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn good() {
-        for text in ["a", "web_1.x+y-z", "0", ".a", "...", "-x"] {
+        for text in ["a", "web_1.x+y-z", "0", "a.", "-x"] {
             check(text, Ok(()));
         }
         check(&"a".repeat(255), Ok(()));
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn bad() {
         check("", Err("container id cannot be empty"));
-        for text in [".", "..", "a/b", "a b", "ä", "a\0", "a\n", "a:b"] {
+        for text in [".", "..", ".a", "...", "a/b", "a b", "ä", "a\0", "a\n", "a:b"] {
             check(text, Err("invalid container ID format"));
         }
         check(&"a".repeat(2000), Err("invalid container ID format: 2000 characters, at most 255 are allowed"));

@@ -24,6 +24,12 @@ pub fn others(kept: &OwnedFd) -> Result<()> {
     }
 }
 
+/// Reaps every child that has ended.
+pub fn all() -> Result<()> {
+    while ended(waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG))?.is_some() {}
+    Ok(())
+}
+
 fn ended(status: nix::Result<WaitStatus>) -> Result<Option<nix::unistd::Pid>> {
     match status {
         Ok(status) => Ok(status.pid()),
