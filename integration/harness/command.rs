@@ -93,7 +93,7 @@ impl Invocation {
     /// Starts it and does not wait.
     pub fn spawn(mut self) -> Running {
         let shown = shown(&self.command);
-        let child = self.command.spawn().unwrap_or_else(|error| panic!("{shown}: {error}"));
+        let child = retrying_when_busy(|| self.command.spawn()).unwrap_or_else(|error| panic!("{shown}: {error}"));
         Running { child, shown, out: self.out, err: self.err, deadline: self.deadline }
     }
 
@@ -101,6 +101,20 @@ impl Invocation {
     pub fn run(self) -> Outcome {
         self.spawn().wait()
     }
+}
+
+/// A program that was written a moment ago can't be executed while a process that another test has just forked still
+/// has our descriptor for writing (ETXTBSY).
+fn retrying_when_busy<T>(mut spawn: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    for _ in 0..500 {
+        match spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            result => return result,
+        }
+    }
+    spawn()
 }
 
 fn shown(command: &Command) -> String {
