@@ -1,7 +1,7 @@
 //! Times `run` of a bundle with several runtimes, interleaved, and counts their system calls.
 //!
-//! `run_true ROUNDS BUNDLE NAME=PROGRAM[,VARIABLE=VALUE]...`; one NAME is crun, which the others are compared with. Called
-//! by `benches/run`, which makes the bundle and the place.
+//! `run_true ROUNDS BUNDLE NAME=PROGRAM[,VARIABLE=VALUE]...`; one NAME is crun, which the others are compared with.
+//! Called by `benches/run`, which makes the bundle and the place.
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 
 use std::error::Error;
