@@ -15,10 +15,10 @@ use crate::hooks::{self, Environment, Kind, Place};
 use crate::host::Host;
 use crate::namespaces::Origin;
 use crate::sys::clone::CloneFlags;
-use crate::sys::namespace;
 use crate::sys::pidfd::Exit;
 use crate::sys::poll::{Interest, poll};
 use crate::sys::signal::{Signals, number};
+use crate::sys::{Errno, namespace};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -95,8 +95,12 @@ impl<'a> Conversation<'a> {
         self.proceed(None)
     }
 
+    /// Lets the child go on. That it is gone is no error here: its last words, or how it died, are read next.
     fn proceed(&self, file: Option<&OwnedFd>) -> Result<()> {
-        self.child.send(&Order::Proceed, file.map(AsFd::as_fd))
+        match self.child.send(&Order::Proceed, file.map(AsFd::as_fd)) {
+            Err(error) if error.is(Errno::EPIPE) || error.is(Errno::ECONNRESET) => Ok(()),
+            sent => sent,
+        }
     }
 
     fn answer(&mut self, report: Report, file: Option<OwnedFd>, progress: &mut Progress) -> Result<()> {
