@@ -6,12 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The container's cgroup by the kernel's word, seen from the host.
-fn cgroup_of(bundle: &Bundle) -> String {
+pub fn cgroup_of(bundle: &Bundle) -> String {
     let text = fs::read_to_string(format!("/proc/{}/cgroup", bundle.pid())).unwrap();
     text.lines().find_map(|line| line.strip_prefix("0::")).unwrap().to_owned()
 }
 
-fn directory(cgroup: &str) -> PathBuf {
+/// Its directory on the host.
+pub fn directory(cgroup: &str) -> PathBuf {
     Path::new("/sys/fs/cgroup").join(cgroup.trim_start_matches('/'))
 }
 

@@ -32,5 +32,6 @@ mod spec;
 mod state;
 mod stress;
 mod terminal;
+mod threaded_cgroups;
 mod tidy;
 mod user_namespace;
