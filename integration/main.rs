@@ -18,6 +18,7 @@ mod hooks;
 mod hostile_descriptors;
 mod hostile_rootfs;
 mod kill;
+mod labels;
 mod lifecycle;
 mod list;
 mod masks;

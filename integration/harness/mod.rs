@@ -62,6 +62,22 @@ pub fn needs(controller: &str, what: &str) -> bool {
     false
 }
 
+/// Whether the kernel has AppArmor in use.
+pub fn has_apparmor() -> bool {
+    std::fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.trim() == "Y")
+}
+
+/// The name of a loaded AppArmor profile much like Docker's, which `integration/enter` loads where it can; says visibly
+/// why `what` does not run where it has not.
+pub fn apparmor_profile(what: &str) -> Option<String> {
+    let name = std::env::var("ONGGI_TEST_APPARMOR").ok();
+    if name.is_none() {
+        let why = if has_apparmor() { "integration/enter could load no profile" } else { "this kernel has no AppArmor" };
+        skip(what, why);
+    }
+    name
+}
+
 /// Says that `what` does not run here, and why; `integration/enter` lists these in its last line.
 pub fn skip(what: &str, why: &str) {
     // Past the capture of libtest: a skip must be seen even when everything passes.

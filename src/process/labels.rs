@@ -68,7 +68,11 @@ impl Labels {
         if let Some(profile) = &self.apparmor {
             let doing = || format!("apply AppArmor profile \"{profile}\" (process.apparmorProfile)");
             let file = apparmor_file(&proc).with_context(doing)?;
-            fs::write(file, format!("exec {profile}").as_bytes()).with_context(doing)?;
+            fs::write(file, format!("exec {profile}").as_bytes()).map_err(|error| {
+                let unknown = error.is(Errno::ENOENT);
+                let error = error.context(doing());
+                if unknown { error.hint("no such profile is loaded: see apparmor_parser(8)") } else { error }
+            })?;
         }
         if let Some(label) = &self.selinux {
             let doing = || format!("apply SELinux label \"{label}\" (process.selinuxLabel)");
