@@ -20,6 +20,7 @@ mod hostile_rootfs;
 mod kill;
 mod labels;
 mod lifecycle;
+mod limits;
 mod list;
 mod masks;
 mod mounts;

@@ -10,10 +10,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What of busybox the tests use inside; a link each in `/bin`.
-const APPLETS: [&str; 40] = [
+const APPLETS: [&str; 42] = [
     "sh", "ash", "true", "false", "sleep", "echo", "cat", "id", "ps", "ls", "mount", "umount", "hostname", "mkdir",
     "touch", "rm", "grep", "kill", "stty", "tty", "head", "wc", "mknod", "dd", "chmod", "chown", "ln", "test", "env",
-    "date", "printf", "readlink", "stat", "su", "sync", "mv", "cp", "find", "nc", "usleep",
+    "date", "printf", "readlink", "stat", "su", "sync", "mv", "cp", "find", "nc", "usleep", "tail", "sed",
 ];
 
 /// The unchanged template that the binary's own `spec` writes, as text.
