@@ -28,6 +28,7 @@ mod namespaces;
 mod no_host_paths;
 mod process_identity;
 mod process_limits;
+mod propagation;
 mod runtime_binary;
 mod seccomp;
 mod spec;

@@ -72,7 +72,8 @@ pub fn has_apparmor() -> bool {
 pub fn apparmor_profile(what: &str) -> Option<String> {
     let name = std::env::var("ONGGI_TEST_APPARMOR").ok();
     if name.is_none() {
-        let why = if has_apparmor() { "integration/enter could load no profile" } else { "this kernel has no AppArmor" };
+        let why =
+            if has_apparmor() { "integration/enter could load no profile" } else { "this kernel has no AppArmor" };
         skip(what, why);
     }
     name
