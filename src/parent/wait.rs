@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 /// came before the process was there.
 pub fn wait(init: &mut InitProcess, signals: &Signals, mut relay: Option<Relay>, early: &[i32]) -> Result<Exit> {
     for &signal in early {
-        forward(init.pidfd(), signal);
+        handle(init.pidfd(), signal, relay.as_ref())?;
     }
     loop {
         let mut wanted = vec![(init.pidfd().as_fd(), Interest::Read), (signals.as_fd(), Interest::Read)];
