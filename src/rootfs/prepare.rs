@@ -25,7 +25,7 @@ pub struct Prepared {
     pub(super) kcore: bool,
 }
 
-/// A detached mount from the host.
+/// A detached mount, with its attributes set.
 #[derive(Debug)]
 pub(super) struct Tree {
     pub mount: OwnedFd,
@@ -71,7 +71,7 @@ fn open_root(plan: &Plan) -> Result<Root> {
 
 fn open_source(mount: &MountPlan, plan: &Plan) -> Result<Option<Tree>> {
     let (tree, depth) = match &mount.what {
-        What::Filesystem { .. } => return Ok(None),
+        What::Filesystem { .. } | What::Inside { .. } => return Ok(None),
         What::Bind { source, depth } => (
             mount::clone_path(source, *depth, Link::Follow)
                 .context("failed to fulfil mount request")
@@ -80,13 +80,20 @@ fn open_source(mount: &MountPlan, plan: &Plan) -> Result<Option<Tree>> {
         ),
         What::HostCgroup => (host_cgroup().with_context(|| mount.failure())?, Depth::Top),
     };
-    let is_dir = fs::stat(&tree)?.is_dir();
-    // A mount on a file has nothing below it.
-    let depth = if is_dir { depth } else { Depth::Top };
-    for step in steps(mount, plan.propagation.base(), depth) {
-        mount::set_attributes(&tree, step.change, step.propagation, step.depth).with_context(|| mount.failure())?;
+    Tree::new(tree, depth, mount, plan).with_context(|| mount.failure()).map(Some)
+}
+
+impl Tree {
+    /// Gives the detached `tree` what `mount` asks for.
+    pub(super) fn new(tree: OwnedFd, depth: Depth, mount: &MountPlan, plan: &Plan) -> Result<Self> {
+        let is_dir = fs::stat(&tree)?.is_dir();
+        // A mount on a file has nothing below it.
+        let depth = if is_dir { depth } else { Depth::Top };
+        for step in steps(mount, plan.propagation.base(), depth) {
+            mount::set_attributes(&tree, step.change, step.propagation, step.depth)?;
+        }
+        Ok(Self { mount: tree, is_dir })
     }
-    Ok(Some(Tree { mount: tree, is_dir }))
 }
 
 fn host_cgroup() -> Result<OwnedFd> {
