@@ -115,6 +115,7 @@ fn debug(global: &Global, id: &ContainerId, plan: &Plan) {
     let namespaces = plan.namespaces.create;
     global.log.debug(&format!("container {id}: new namespaces {namespaces}, cgroup {cgroup}"));
     if let Some(filter) = &plan.seccomp {
+        global.log.debug(&format!("seccomp filter flags: {}", filter.flags()));
         let unknown = filter.unknown_names().join(" ");
         global.log.debug(&format!("seccomp: {} instructions, unknown names: [{unknown}]", filter.instructions()));
     }
