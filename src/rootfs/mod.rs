@@ -5,7 +5,7 @@
 //! plan      pure            config.json to numbers and paths, everything refused that can be without looking
 //! prepare   on the host     root, bind sources and host devices become detached mounts with their attributes set
 //! enter     in the child    the root is attached on top of "/", and `Root` exists
-//! mount_all, devices        in config order; targets are opened below the root's descriptor, then attached to
+//! mount_all, devices        in config order; targets, and sources inside the root, are opened below its descriptor
 //! finish, pivot, restrict   late read-only, the old root goes, read-only and masked paths
 //! ```
 //!
