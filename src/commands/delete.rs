@@ -2,7 +2,7 @@
 
 use super::kill::kill_container;
 use super::{Global, ON_HOST, cgroup, observe, wrong_state};
-use crate::container::record::Record;
+use crate::container::record::{Phase, Record};
 use crate::container::report::HookState;
 use crate::container::status::{Container, Status};
 use crate::container::store::Entry;
@@ -65,8 +65,8 @@ fn end(record: &Record, init: Option<&OwnedFd>) -> Result<()> {
 /// 13), and the others still run.
 pub(super) fn destroy(entry: &Entry, record: &Record, log: &Log) -> Result<()> {
     if let Some(cgroup) = cgroup(record)? {
-        // A `create` that was killed has left no pid by which its init process could have been ended.
-        if !record.private_pid_namespace || record.pid.is_none() {
+        // A `create` that was killed may have left no pid, or not the last, by which its init process could be ended.
+        if !record.private_pid_namespace || record.phase == Phase::Creating {
             cgroup.kill()?;
         }
         cgroup.remove(PATIENCE).context("remove the container's cgroup")?;
