@@ -1,7 +1,7 @@
 //! Times `run` of a bundle with several runtimes, interleaved, and counts their system calls.
 //!
-//! `run_true ROUNDS BUNDLE NAME=PROGRAM...`; the first crun among them is what the others are compared with. Called by
-//! `benches/run`, which makes the bundle and the place.
+//! `run_true ROUNDS BUNDLE NAME=PROGRAM[,VARIABLE=VALUE]...`; one NAME is crun, which the others are compared with.
+//! Called by `benches/run`, which makes the bundle and the place.
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 
 use std::error::Error;
@@ -26,24 +26,33 @@ struct Sample {
 struct Runtime {
     name: String,
     program: String,
+    /// A variable for its environment.
+    variable: Option<(String, String)>,
     samples: Vec<Sample>,
 }
 
 impl Runtime {
     fn parse(argument: &str) -> Result<Self, Box<dyn Error>> {
-        let (name, program) = argument.split_once('=').ok_or_else(|| format!("{argument}: want NAME=PROGRAM"))?;
-        Ok(Self { name: name.into(), program: program.into(), samples: Vec::new() })
+        let wanted = || format!("{argument}: want NAME=PROGRAM[,VARIABLE=VALUE]");
+        let (name, rest) = argument.split_once('=').ok_or_else(wanted)?;
+        let (program, variable) = match rest.split_once(',') {
+            None => (rest, None),
+            Some((program, variable)) => (program, Some(variable.split_once('=').ok_or_else(wanted)?)),
+        };
+        let variable = variable.map(|(name, value)| (name.into(), value.into()));
+        Ok(Self { name: name.into(), program: program.into(), variable, samples: Vec::new() })
     }
 
-    /// The arguments of one foreground run, after the program.
-    fn arguments(&self, bundle: &str) -> Vec<String> {
+    /// `command`, with the arguments of one foreground run after what it has already.
+    fn complete(&self, mut command: Command, bundle: &str) -> Command {
         let root = format!("/run/bench-{}", self.name);
-        ["--root", &root, "run", "--bundle", bundle, "bench"].map(String::from).to_vec()
+        command.args(["--root", &root, "run", "--bundle", bundle, "bench"]);
+        command.envs(self.variable.clone()).stdin(Stdio::null()).stdout(Stdio::null());
+        command
     }
 
     fn run(&self, bundle: &str) -> Result<Sample, Box<dyn Error>> {
-        let mut command = Command::new(&self.program);
-        command.args(self.arguments(bundle)).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut command = self.complete(Command::new(&self.program), bundle);
         let before = getrusage(UsageWho::RUSAGE_CHILDREN)?;
         let start = Instant::now();
         let status = command.status()?;
@@ -67,8 +76,8 @@ impl Runtime {
         let table = Path::new("/run").join(format!("strace-{}", self.name));
         let mut command = Command::new("strace");
         command.args(["--follow-forks", "--summary-only", "--quiet=all", "--output"]).arg(&table);
-        command.arg(&self.program).args(self.arguments(bundle)).stdin(Stdio::null()).stdout(Stdio::null());
-        if !command.status()?.success() {
+        command.arg(&self.program);
+        if !self.complete(command, bundle).status()?.success() {
             return Err(format!("strace of {} failed", self.name).into());
         }
         let text = std::fs::read_to_string(&table)?;

@@ -66,6 +66,25 @@ fn input_and_interrupts_arrive() {
     run.wait().exits(6);
 }
 
+/// The outer terminal turns newlines into new lines, once; what is no terminal gets them as they were written. From the
+/// first character on: the container's terminal was set up before its program could print.
+#[test]
+fn newlines_end_lines_once() {
+    let mut bundle = Bundle::new();
+    let (shown, _) = interactive(&mut bundle, "echo one; echo two", "");
+    assert_eq!(shown, "one\r\ntwo\r\n");
+    bundle.args(&["/bin/echo", "plain"]);
+    let output = bundle.path().join("output");
+    for _ in 0..5 {
+        let mut pty = Pty::new(24, 80);
+        let stdout = fs::File::create(&output).unwrap();
+        let run = bundle.start_with("run", &[]).stdio(pty.stdio(), stdout.into(), pty.stdio()).spawn();
+        pty.close_slave();
+        run.wait().ok();
+        assert_eq!(fs::read_to_string(&output).unwrap(), "plain\n");
+    }
+}
+
 #[test]
 fn size_is_copied_or_configured() {
     let mut bundle = Bundle::new();

@@ -3,7 +3,7 @@
 use crate::harness::Bundle;
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
 
 /// Container ids 0 to 65535 are host ids 100000 and up.
@@ -88,6 +88,18 @@ fn sources_that_container_root_cannot_reach_can_be_bound() {
     fs::write(bundle.rootfs().join("data/file"), "").unwrap();
     bundle.mount("/data/file", "bind", hidden.join("file"), &["bind", "ro"]).args(&["/bin/cat", "/data/file"]);
     assert_eq!(bundle.run().ok().stdout, "for everyone\n");
+}
+
+#[test]
+fn what_was_bound_can_be_bound_again() {
+    let mut bundle = mapped();
+    let private = bundle.path().join("private");
+    fs::create_dir_all(private.join("data/deep")).unwrap();
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(private.join("data/deep/file"), "content\n").unwrap();
+    let inner = bundle.rootfs().join("mnt/deep");
+    bundle.mount("/mnt", "bind", private.join("data"), &["rbind"]).mount("/copy", "bind", &inner, &["rbind"]);
+    assert_eq!(bundle.args(&["/bin/cat", "/copy/file"]).run().ok().stdout, "content\n");
 }
 
 #[test]

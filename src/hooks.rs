@@ -3,6 +3,7 @@
 
 use crate::container::record::Hook;
 use crate::error::{Error, ErrorKind, Result};
+use crate::sys::signal_name;
 use crate::sys::spawn::{self, Ending};
 use oci_spec::runtime::{Hook as SpecHook, Hooks as SpecHooks};
 use std::fmt;
@@ -169,7 +170,7 @@ fn run_one(kind: Kind, index: usize, hook: &Hook, state_json: &str, place: &Plac
         }
         Ending::Interrupted => return Err(failed("interrupted by a signal")),
         Ending::Exited(status) => format!("exit status {status}"),
-        Ending::Killed(signal) => format!("killed by signal {signal}"),
+        Ending::Killed(signal) => format!("killed by signal {signal} ({})", signal_name::describe(signal)),
     };
     let shown = |output: &[u8]| String::from_utf8_lossy(output).trim_end().to_owned();
     Err(failed(&format!("{ending}, stdout: {}, stderr: {}", shown(&outcome.stdout), shown(&outcome.stderr))))
@@ -248,7 +249,7 @@ mod tests {
         );
         assert_eq!(outcome(shell("exit 0"), "{}", &HERE), "ok");
         let text = outcome(shell("kill -9 $$"), "{}", &HERE);
-        assert_eq!(text, "error running createRuntime hook #0: killed by signal 9, stdout: , stderr: ");
+        assert_eq!(text, "error running createRuntime hook #0: killed by signal 9 (killed), stdout: , stderr: ");
     }
 
     #[test]

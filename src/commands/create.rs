@@ -74,10 +74,14 @@ pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -
     let mut plan = Plan::new(&bundle, &host, &options)?;
     debug(global, &id, &plan);
     let warnings = std::mem::take(&mut plan.warnings);
-    let console = match (&args.console_socket, plan.process.terminal.is_some()) {
+    let console = match (&args.console_socket, &mut plan.process.terminal) {
         (Some(path), _) => Some(Console::connect(path)?),
-        (None, true) => Some(Console::Relay),
-        (None, false) => None,
+        (None, Some(terminal)) => {
+            let own = Console::own()?;
+            terminal.relay_to(own.size);
+            Some(Console::Relay(own))
+        }
+        (None, None) => None,
     };
     let pidfd_socket = args.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
     let store = global.root.open_or_make()?;
@@ -113,6 +117,7 @@ fn debug(global: &Global, id: &ContainerId, plan: &Plan) {
     let namespaces = plan.namespaces.create;
     global.log.debug(&format!("container {id}: new namespaces {namespaces}, cgroup {cgroup}"));
     if let Some(filter) = &plan.seccomp {
+        global.log.debug(&format!("seccomp filter flags: {}", filter.flags()));
         let unknown = filter.unknown_names().join(" ");
         global.log.debug(&format!("seccomp: {} instructions, unknown names: [{unknown}]", filter.instructions()));
     }

@@ -3,7 +3,7 @@
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::fs::{self, Access};
 use crate::sys::poll::Interest;
-use crate::sys::tty::{self, SavedMode};
+use crate::sys::tty::{self, SavedMode, WindowSize};
 use crate::sys::{Errno, socket, stdio};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -17,7 +17,15 @@ pub enum Console {
     /// The program that listens on `--console-socket`.
     Socket(OwnedFd),
     /// The user in front of our own terminal.
-    Relay,
+    Relay(OwnTerminal),
+}
+
+/// The terminal that the user sits at.
+#[derive(Debug)]
+pub struct OwnTerminal {
+    fd: OwnedFd,
+    /// Its size now.
+    pub size: WindowSize,
 }
 
 impl Console {
@@ -28,6 +36,16 @@ impl Console {
             .with_context(|| format!("--console-socket {}: nobody listens", path.display()))
     }
 
+    /// Looks for our own terminal before anything is made.
+    ///
+    /// # Errors
+    /// `InvalidConfig` when we have none.
+    pub fn own() -> Result<OwnTerminal> {
+        let fd = own_terminal()?;
+        let size = tty::window_size(&fd)?;
+        Ok(OwnTerminal { fd, size })
+    }
+
     /// Hands the master on: to the socket, as one message with one descriptor, or to the relay that is returned.
     pub fn take(self, master: OwnedFd) -> Result<Option<Relay>> {
         match self {
@@ -36,7 +54,7 @@ impl Console {
                     .context("send the terminal to --console-socket")?;
                 Ok(None)
             }
-            Self::Relay => Relay::start(master).map(Some),
+            Self::Relay(own) => Relay::start(master, own).map(Some),
         }
     }
 }
@@ -74,24 +92,18 @@ pub struct Usable {
 }
 
 impl Relay {
-    /// # Errors
-    /// `InvalidConfig` when we have no terminal.
-    fn start(master: OwnedFd) -> Result<Self> {
-        let terminal = own_terminal()?;
-        tty::clear_onlcr(&master)?;
+    fn start(master: OwnedFd, own: OwnTerminal) -> Result<Self> {
         tty::set_nonblocking(&master)?;
-        let saved = tty::set_raw(&terminal)?;
-        let relay = Self {
+        let saved = tty::set_raw(&own.fd)?;
+        Ok(Self {
             master,
-            terminal,
+            terminal: own.fd,
             saved: Some(saved),
             input: Vec::new(),
             input_open: true,
             output: Vec::new(),
             output_open: true,
-        };
-        relay.resize()?;
-        Ok(relay)
+        })
     }
 
     /// Gives the container's terminal the size of ours.

@@ -21,6 +21,7 @@ use crate::sys::namespace;
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::poll::{Interest, poll};
 use crate::sys::signal::{Signals, number};
+use crate::sys::signal_name;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -215,7 +216,9 @@ impl<'a> Conversation<'a> {
     /// Why the child is gone without a word.
     fn death(&mut self, cgroup: Option<&Cgroup>) -> Error {
         let how = match self.done.init.reap() {
-            Ok(Exit::Signal(signal)) => format!("was killed by signal {signal}"),
+            Ok(Exit::Signal(signal)) => {
+                format!("was killed by signal {signal} ({})", signal_name::describe(signal))
+            }
             Ok(Exit::Code(code)) => format!("exited with status {code}"),
             Err(error) => return error,
         };

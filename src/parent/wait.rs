@@ -25,7 +25,7 @@ pub struct Ended {
 /// container's terminal is hung up, and it is the container's to end by that.
 pub fn wait(init: &mut InitProcess, signals: &Signals, mut relay: Option<Relay>, early: &[i32]) -> Result<Ended> {
     for &signal in early {
-        forward(init.pidfd(), signal);
+        handle(init.pidfd(), signal, relay.as_ref())?;
     }
     let mut lost_output = None;
     loop {

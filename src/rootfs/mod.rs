@@ -5,7 +5,7 @@
 //! plan      pure            config.json to numbers and paths, everything refused that can be without looking
 //! prepare   on the host     root, bind sources and host devices become detached mounts with their attributes set
 //! enter     in the child    the root is attached on top of "/", and `Root` exists
-//! mount_all, devices        in config order; targets are opened below the root's descriptor, then attached to
+//! mount_all, devices        in config order; targets, and sources inside the root, are opened below its descriptor
 //! finish, pivot, restrict   late read-only, the old root goes, read-only and masked paths
 //! ```
 //!
@@ -117,12 +117,13 @@ pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
     }
     let propagation = propagation::plan(input.linux.and_then(|linux| linux.rootfs_propagation().as_deref()))?;
     check_no_pivot(input, propagation)?;
-    let mounts = mounts::plan(input, warnings)?;
+    let source = source(input)?;
+    let mounts = mounts::plan(input, &source, warnings)?;
     let dev_is_bind = mounts.iter().any(|mount| mount.destination.is("dev") && mount.is_bind());
     let devices = devices::plan(input.linux, input.user_namespace)?;
     let paths = |list: Option<&Vec<String>>, field| masks::plan(list.map_or(&[], Vec::as_slice), field);
     Ok(Plan {
-        source: source(input)?,
+        source,
         mounts,
         devices: (!dev_is_bind).then_some(devices),
         masked: paths(input.linux.and_then(|linux| linux.masked_paths().as_ref()), "linux.maskedPaths")?,

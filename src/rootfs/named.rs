@@ -44,7 +44,7 @@ pub(super) fn prepare(plan: Plan, kcore: bool) -> Result<Named> {
     sources.push(root);
     for mount in &plan.mounts {
         match &mount.what {
-            What::Filesystem { .. } => {}
+            What::Filesystem { .. } | What::Inside { .. } => {}
             What::Bind { source, .. } => {
                 sources.push(Source::find(source, Access::Path).map_err(|error| unfulfilled(error, mount))?);
             }
@@ -133,7 +133,7 @@ impl Named {
 
 fn depth_of(mount: &MountPlan) -> Option<Depth> {
     match mount.what {
-        What::Filesystem { .. } => None,
+        What::Filesystem { .. } | What::Inside { .. } => None,
         What::Bind { depth, .. } => Some(depth),
         What::HostCgroup => Some(Depth::Top),
     }

@@ -37,7 +37,7 @@ pub struct Prepared {
     pub(super) kcore: bool,
 }
 
-/// A detached mount from the host.
+/// A detached mount, with its attributes set.
 #[derive(Debug)]
 pub(super) struct Tree {
     pub mount: OwnedFd,
@@ -98,7 +98,7 @@ pub(super) fn root_of(plan: &Plan, tree: OwnedFd) -> Result<Root> {
 
 fn open_source(mount: &MountPlan, plan: &Plan) -> Result<Option<Tree>> {
     let (tree, depth) = match &mount.what {
-        What::Filesystem { .. } => return Ok(None),
+        What::Filesystem { .. } | What::Inside { .. } => return Ok(None),
         What::Bind { source, depth } => {
             (mount::clone_path(source, *depth, Link::Follow).map_err(|error| unfulfilled(error, mount))?, *depth)
         }
