@@ -313,3 +313,35 @@ fn without_a_cgroup_namespace_the_mount_is_read_only_when_asked() {
     assert_eq!(tried["/sys/fs/cgroup"], "EROFS");
     assert_eq!(tried[&inside], "EROFS");
 }
+
+/// Kernels since 6.14 kill what clone3 starts in a cgroup when `cgroup.kill` was written there, or in the caller's own
+/// cgroup, at any time before.
+#[test]
+fn a_cgroup_that_was_killed_before_can_be_used() {
+    let mut bundle = Bundle::new();
+    let path = format!("{}/{}", test_cgroup(), bundle.id);
+    bundle.set("/linux/cgroupsPath", json!(path)).args(&["/bin/echo", "ran"]);
+    fs::create_dir(directory(&path)).unwrap();
+    fs::write(directory(&path).join("cgroup.kill"), "1").unwrap();
+    assert_eq!(bundle.run().ok().quiet().stdout, "ran\n");
+}
+
+#[test]
+fn a_caller_whose_cgroup_was_killed_before_can_make_containers() {
+    for user_namespace in [false, true] {
+        let mut bundle = Bundle::new();
+        if user_namespace {
+            bundle.namespace("user", None);
+            let map = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+            bundle.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
+        }
+        let own = directory(&format!("{}/{}-caller", test_cgroup(), bundle.id));
+        fs::create_dir(&own).unwrap();
+        fs::write(own.join("cgroup.kill"), "1").unwrap();
+        let script = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", own.display());
+        bundle.args(&["/bin/cat", "/proc/self/cgroup"]).without_namespace("cgroup");
+        let done = bundle.start_with("run", &[]).under(&["sh", "-c", &script, "-"]).run().ok().quiet();
+        assert!(done.stdout.ends_with(&format!("{}\n", bundle.id)), "it is in its own cgroup: {done}");
+        fs::remove_dir(&own).unwrap();
+    }
+}

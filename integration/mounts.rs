@@ -148,6 +148,44 @@ fn in_order_and_on_top_of_each_other() {
     assert_eq!(bundle.run().ok().stdout, "/data\n/data/below\n/data/below\n");
 }
 
+/// Sources below the root filesystem, named as on the host, show what the mounts before have put there.
+#[test]
+fn sources_made_by_earlier_mounts() {
+    let mut bundle = with_volume();
+    let rootfs = bundle.rootfs();
+    bundle.mount("/mnt", "bind", "volume", &["bind"]);
+    bundle.mount("/mnt/data", "tmpfs", "tmpfs", &["mode=700"]);
+    bundle.mount("/copy", "bind", rootfs.join("mnt"), &["rbind"]);
+    bundle.mount("/single", "bind", rootfs.join("copy/file"), &["bind", "ro"]);
+    bundle.script("cat /copy/file; echo kept > /mnt/data/new; cat /copy/data/new; cat /single; echo > /single");
+    let done = bundle.run().fails();
+    assert_eq!(done.stdout, "content\nkept\ncontent\n");
+    assert!(done.stderr.contains("Read-only file system"), "{}", done.stderr);
+    assert!(!bundle.path().join("volume/data/new").exists(), "it lies on the tmpfs");
+}
+
+/// A destination named as on the host means the same place in the container.
+#[test]
+fn destination_below_the_rootfs() {
+    let mut bundle = with_volume();
+    let destination = bundle.rootfs().join("data");
+    bundle.mount(destination.to_str().unwrap(), "bind", "volume", &["bind"]).args(&["/bin/cat", "/data/file"]);
+    let done = bundle.run().ok().says("is taken as /data");
+    assert_eq!(done.stdout, "content\n");
+}
+
+/// Links of the image in such a source lead into the image, not to the host.
+#[test]
+fn symlinks_in_sources_below_the_rootfs_stay_inside() {
+    let mut bundle = with_volume();
+    symlink(bundle.path().join("volume"), bundle.rootfs().join("link")).unwrap();
+    let source = bundle.rootfs().join("link/file");
+    bundle.mount("/data", "bind", &source, &["bind"]).args(&["/bin/cat", "/data"]);
+    if !is_peer() {
+        bundle.run().exits(1).says("failed to fulfil mount request").says("no such file or directory");
+    }
+}
+
 #[test]
 fn symlinks_in_targets_stay_inside() {
     let mut bundle = with_volume();

@@ -1,4 +1,4 @@
-//! `process.rlimits`, `oomScoreAdj`, affinity.
+//! `process.rlimits`, `oomScoreAdj`, `scheduler`, affinity.
 
 use crate::harness::{Bundle, Report, is_peer};
 use serde_json::json;
@@ -116,4 +116,19 @@ fn the_process_leads_a_session_of_its_own() {
     assert_eq!((&seen.json["process"]["session"], &seen.json["process"]["pgrp"]), (&json!(1), &json!(1)));
     assert_eq!(seen.json["process"]["tty"], 0);
     assert_eq!(seen.json["securebits"], 0);
+}
+
+/// As the kernel sees it; a nice that does not count for the policy is no reason to refuse the container.
+#[test]
+fn schedulers() {
+    let mut bundle = Bundle::new();
+    // Fields nice, rt_priority and policy of proc_pid_stat(5).
+    bundle.script("cut -d ' ' -f 19,40,41 /proc/self/stat");
+    let mut check = |scheduler: serde_json::Value, expected: &str| {
+        bundle.set("/process/scheduler", scheduler);
+        assert_eq!(bundle.run().ok().stdout.trim(), expected);
+    };
+    check(json!({"policy": "SCHED_BATCH", "nice": 5}), "5 0 3");
+    check(json!({"policy": "SCHED_IDLE"}), "0 0 5");
+    check(json!({"policy": "SCHED_IDLE", "nice": 19}), "0 0 5");
 }

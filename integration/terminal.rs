@@ -1,6 +1,6 @@
 //! `process.terminal`, `--console-socket`, `/dev/console`, and whose terminal the container has.
 
-use crate::harness::{Bundle, ConsoleSocket, Pty, is_peer};
+use crate::harness::{Bundle, ConsoleSocket, Pty, Snapshot, is_peer};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -64,6 +64,25 @@ fn input_and_interrupts_arrive() {
     pty.expect("interrupted");
     pty.rest();
     run.wait().exits(6);
+}
+
+/// The outer terminal turns newlines into new lines, once; what is no terminal gets them as they were written. From the
+/// first character on: the container's terminal was set up before its program could print.
+#[test]
+fn newlines_end_lines_once() {
+    let mut bundle = Bundle::new();
+    let (shown, _) = interactive(&mut bundle, "echo one; echo two", "");
+    assert_eq!(shown, "one\r\ntwo\r\n");
+    bundle.args(&["/bin/echo", "plain"]);
+    let output = bundle.path().join("output");
+    for _ in 0..5 {
+        let mut pty = Pty::new(24, 80);
+        let stdout = fs::File::create(&output).unwrap();
+        let run = bundle.start_with("run", &[]).stdio(pty.stdio(), stdout.into(), pty.stdio()).spawn();
+        pty.close_slave();
+        run.wait().ok();
+        assert_eq!(fs::read_to_string(&output).unwrap(), "plain\n");
+    }
 }
 
 #[test]
@@ -185,4 +204,39 @@ fn stdio_can_be_reopened() {
     bundle.script("echo one > /dev/stdout && echo two > /proc/self/fd/2");
     let done = bundle.run().ok();
     assert!(done.stdout.contains("one") && done.stderr.contains("two"), "{done}");
+}
+
+/// A flood of output stops neither keys nor signals, nor the end.
+#[test]
+fn a_flood_of_output_can_be_interrupted() {
+    let mut bundle = Bundle::new();
+    bundle.set("/process/terminal", json!(true)).script("trap 'exit 7' INT; echo flood; busybox yes");
+    let mut pty = Pty::new(24, 80);
+    let stdio = (pty.stdio(), pty.stdio(), pty.stdio());
+    let run =
+        bundle.start_with("run", &[]).under(&["setsid", "--ctty", "--wait"]).stdio(stdio.0, stdio.1, stdio.2).spawn();
+    pty.close_slave();
+    pty.expect("flood");
+    pty.expect("y\ny\n");
+    pty.send("\u{3}");
+    pty.rest();
+    run.wait().exits(7);
+}
+
+/// Output that nobody takes hangs up the container's terminal, as closing the window would; the container decides.
+#[test]
+fn stdout_that_breaks_is_a_hangup() {
+    if is_peer() {
+        return;
+    }
+    let mut bundle = Bundle::new();
+    bundle.set("/process/terminal", json!(true)).set("/root/readonly", json!(false));
+    bundle.script("trap 'exit 8' HUP; while :; do echo x; sleep 0.05; done");
+    let pty = Pty::new(24, 80);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let before = Snapshot::of(&bundle);
+    let run = bundle.start_with("run", &[]).stdio(pty.stdio(), writer.into(), std::process::Stdio::null()).spawn();
+    assert_eq!(run.wait().status.code(), Some(8));
+    before.assert_unchanged(&bundle);
 }

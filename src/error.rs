@@ -67,6 +67,17 @@ impl Error {
         Self { kind, chain: vec![call.into()], errno: Some(errno as i32) }
     }
 
+    /// The same error with a text of at most `limit` bytes, for where only so much fits.
+    #[must_use]
+    pub fn shortened(self, limit: usize) -> Self {
+        let mut text = self.text();
+        if text.len() <= limit {
+            return self;
+        }
+        text.truncate(text.floor_char_boundary(limit.saturating_sub("...".len())));
+        Self::new(self.kind, text + "...")
+    }
+
     /// The kind of failure.
     pub fn kind(&self) -> ErrorKind {
         self.kind

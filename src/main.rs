@@ -6,6 +6,7 @@ use onggi::container::store::Root;
 use onggi::error::{Error, ErrorKind, Result};
 use onggi::log::Log;
 use onggi::seal;
+use onggi::sys::signal::notice_children;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
@@ -51,6 +52,9 @@ fn run(globals: Globals, log: Log, command: Command) -> u8 {
         Ok(root) => root,
         Err(error) => return fail(&log, &error),
     };
+    if let Err(error) = notice_children() {
+        return fail(&log, &error);
+    }
     let Globals { cgroup, systemd_cgroup, rootless, .. } = globals;
     let global = Global { root, log, cgroup, systemd_cgroup, rootless };
     let result: Result<u8> = commands::dispatch(&global, command);

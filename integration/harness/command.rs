@@ -83,6 +83,13 @@ impl Invocation {
         self
     }
 
+    /// Gives this file on stdin, for reading.
+    #[must_use]
+    pub fn stdin_file(mut self, path: &Path) -> Self {
+        self.command.stdin(File::open(path).expect("input file"));
+        self
+    }
+
     /// Gives these as stdin, stdout and stderr.
     #[must_use]
     pub fn stdio(mut self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Self {

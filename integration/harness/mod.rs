@@ -58,7 +58,10 @@ pub fn needs(controller: &str, what: &str) -> bool {
     if available.split_whitespace().any(|name| name == controller) {
         return true;
     }
-    skip(what, &format!("cgroup v2 controller {controller} is not available on this machine; needs one that has it"));
+    skip(
+        what,
+        &format!("cgroup v2 controller {controller} is not available on this machine, only where it is can this run"),
+    );
     false
 }
 

@@ -165,6 +165,23 @@ mod tests {
     }
 
     #[test]
+    fn scheduler_flags_are_spelled_as_specified() {
+        for flag in [
+            "SCHED_FLAG_RESET_ON_FORK",
+            "SCHED_FLAG_RECLAIM",
+            "SCHED_FLAG_DL_OVERRUN",
+            "SCHED_FLAG_KEEP_POLICY",
+            "SCHED_FLAG_KEEP_PARAMS",
+            "SCHED_FLAG_UTIL_CLAMP_MIN",
+            "SCHED_FLAG_UTIL_CLAMP_MAX",
+        ] {
+            let process = r#""user": {"uid": 0, "gid": 0}, "cwd": "/", "args": ["sh"]"#;
+            let scheduler = format!(r#""scheduler": {{"policy": "SCHED_OTHER", "flags": ["{flag}"]}}"#);
+            check(&format!("{{\"process\": {{{process}, {scheduler}}}}}"), Ok(&[]));
+        }
+    }
+
+    #[test]
     fn what_means_nothing_here_is_not_read() {
         check(r#"{"vm": {"odd": 1}, "windows": 7, "linux": {"seccomp": {}}}"#, Ok(&[]));
         let text = "linux.seccomp.syscalls[0].action: missing field `action` at line 1 column 52";

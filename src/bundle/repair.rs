@@ -1,4 +1,5 @@
-//! What the specification allows in config.json but the types that read it refuse: taken out, and told where it matters.
+//! What the specification allows in config.json but the types that read it refuse: taken out or put in their words, and
+//! told where it matters.
 
 use oci_spec::runtime::Capability;
 use serde::Deserialize;
@@ -9,8 +10,12 @@ use std::collections::BTreeSet;
 /// configuration).
 const OTHER_PLATFORMS: [&str; 5] = ["vm", "windows", "solaris", "zos", "freebsd"];
 
+/// Flags of the scheduler whose names oci-spec spells in its own way.
+const SCHEDULER_FLAGS: [(&str, &str); 2] =
+    [("SCHED_FLAG_RESET_ON_FORK", "SCHED_RESET_ON_FORK"), ("SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN")];
+
 /// Takes out of `config` what may be there without meaning anything here. Returns what the user should know, or `None`
-/// when there was nothing to take out.
+/// when there was nothing to change.
 pub fn repair(config: &mut Value) -> Option<Vec<String>> {
     let config = config.as_object_mut()?;
     let mut warnings = Vec::new();
@@ -25,6 +30,7 @@ pub fn repair(config: &mut Value) -> Option<Vec<String>> {
         changed = true;
     }
     changed |= remove_empty_seccomp(config);
+    changed |= respell_scheduler_flags(config);
     changed.then_some(warnings)
 }
 
@@ -46,6 +52,18 @@ fn remove_unknown_capabilities(config: &mut Map<String, Value>) -> BTreeSet<Stri
         });
     }
     unknown
+}
+
+fn respell_scheduler_flags(config: &mut Map<String, Value>) -> bool {
+    let flags = config.get_mut("process").and_then(|process| process.pointer_mut("/scheduler/flags"));
+    let mut changed = false;
+    for flag in flags.and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some((_, ours)) = SCHEDULER_FLAGS.iter().find(|(theirs, _)| flag.as_str() == Some(theirs)) {
+            *flag = Value::from(*ours);
+            changed = true;
+        }
+    }
+    changed
 }
 
 /// A seccomp block with neither a default action nor system calls asks for nothing, as runc sees it.

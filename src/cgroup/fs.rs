@@ -8,13 +8,14 @@ use super::{IfDenied, Plan};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// A cgroup that was made for a container, with its limits and device rules, before the first process is in it.
 /// Dropping it kills what runs in it and removes what was made; [`Cgroup::keep`] ends that.
 #[derive(Debug)]
 pub struct Cgroup {
-    directory: Directory,
+    directory: Rc<Directory>,
     undo: Undo,
 }
 
@@ -81,7 +82,7 @@ impl Cgroup {
     /// Ends the undoing: from here on the cgroup lives as long as the container.
     pub fn keep(mut self) -> CgroupPath {
         self.undo.made.clear();
-        self.undo.ours = false;
+        self.undo.ours = None;
         self.undo.path.clone()
     }
 
@@ -100,7 +101,7 @@ impl Cgroup {
 
     /// Makes the directories down to `path`, and sees to it that each gives its controllers to those below.
     fn make(path: &CgroupPath) -> Result<Self> {
-        let mut undo = Undo { path: path.clone(), made: Vec::new(), ours: false };
+        let mut undo = Undo { path: path.clone(), made: Vec::new(), ours: None };
         let mut here = Directory::root()?;
         let mut available = here.controllers("cgroup.controllers")?;
         let mut so_far = String::new();
@@ -118,8 +119,9 @@ impl Cgroup {
         if !is_new {
             check_unused(&here)?;
         }
-        undo.ours = true;
-        Ok(Self { directory: here, undo })
+        let directory = Rc::new(here);
+        undo.ours = Some(Rc::clone(&directory));
+        Ok(Self { directory, undo })
     }
 
     /// Below a threaded cgroup (or one that became the root of threads, having both processes and controllers) nothing
@@ -194,17 +196,18 @@ struct Undo {
     path: CgroupPath,
     /// The directories made, outermost first. One that was there before stays.
     made: Vec<CgroupPath>,
-    /// Whether all processes in it are the container's.
-    ours: bool,
+    /// The container's cgroup once all processes in it are the container's.
+    ours: Option<Rc<Directory>>,
 }
 
 impl Drop for Undo {
     fn drop(&mut self) {
         // There is nobody to tell of a failure: the error that led here is the one to report.
-        if self.ours
-            && let Ok(Some(cgroup)) = Existing::open(&self.path)
+        if let Some(ours) = self.ours.take()
+            && ours.write("cgroup.kill", "1").is_err_and(|error| is_gone(&error))
         {
-            let _ = cgroup.kill();
+            // `delete --force` was here, and what has the same path now is another container's.
+            return;
         }
         for path in self.made.iter().rev() {
             let Ok(Some(cgroup)) = Existing::open(path) else { continue };

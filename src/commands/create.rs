@@ -58,8 +58,6 @@ pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     let inherited = inherited(args.preserve_fds)?;
-    // Held back from here on, so that a signal ends with everything undone.
-    let signals = Signals::block()?;
     let id = ContainerId::parse(&args.id)?;
     let pid_file = args.pid_file.as_deref().map(PidFile::plan).transpose()?;
     let bundle = Bundle::load(&args.bundle)?;
@@ -76,13 +74,21 @@ pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -
     let mut plan = Plan::new(&bundle, &host, &options)?;
     debug(global, &id, &plan);
     let warnings = std::mem::take(&mut plan.warnings);
-    let console = match (&args.console_socket, plan.process.terminal.is_some()) {
+    let console = match (&args.console_socket, &mut plan.process.terminal) {
         (Some(path), _) => Some(Console::connect(path)?),
-        (None, true) => Some(Console::Relay),
-        (None, false) => None,
+        (None, Some(terminal)) => {
+            let own = Console::own()?;
+            terminal.relay_to(own.size);
+            Some(Console::Relay(own))
+        }
+        (None, None) => None,
     };
     let pidfd_socket = args.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
-    let claim = global.root.open_or_make()?.claim(&id)?;
+    let store = global.root.open_or_make()?;
+    // Held back from here on, so that a signal ends with everything undone. Not before: there is nothing to undo yet, and
+    // a bundle on a dead file server or a console socket that nobody serves must not keep the user waiting.
+    let signals = Signals::block()?;
+    let claim = store.claim(&id)?;
     let record = plan.record(&bundle, &id, clock::now_nanoseconds());
     let launch_options = launch::Options { console, gated: attachment == Attachment::Gated };
     let mut progress = Progress::default();
@@ -111,6 +117,7 @@ fn debug(global: &Global, id: &ContainerId, plan: &Plan) {
     let namespaces = plan.namespaces.create;
     global.log.debug(&format!("container {id}: new namespaces {namespaces}, cgroup {cgroup}"));
     if let Some(filter) = &plan.seccomp {
+        global.log.debug(&format!("seccomp filter flags: {}", filter.flags()));
         let unknown = filter.unknown_names().join(" ");
         global.log.debug(&format!("seccomp: {} instructions, unknown names: [{unknown}]", filter.instructions()));
     }

@@ -5,6 +5,7 @@ use super::version::{COMMIT, VERSION};
 use crate::container::report::OCI_VERSION;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rootfs;
+use crate::seccomp;
 use crate::sys::this_process;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -45,15 +46,12 @@ fn linux() -> Value {
         "cgroup": { "v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": false },
         "seccomp": {
             "enabled": true,
-            "actions": [
-                "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD",
-                "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP",
-            ],
-            "operators": [
-                "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ",
-                "SCMP_CMP_NE",
-            ],
-            "archs": ["SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"],
+            "actions": seccomp::ACTIONS,
+            "operators": seccomp::OPERATORS,
+            "archs": seccomp::ARCHITECTURES,
+            "knownFlags": seccomp::known_flags(),
+            // The one list that depends on the kernel, as the specification wants it.
+            "supportedFlags": seccomp::supported_flags(),
         },
         "apparmor": { "enabled": true },
         "selinux": { "enabled": false },
@@ -86,6 +84,11 @@ mod tests {
         let capabilities = document["linux"]["capabilities"].as_array().unwrap();
         assert_eq!(capabilities.first().unwrap(), "CAP_CHOWN");
         assert!(capabilities.len() >= 38);
+        // Any kernel that onggi runs on knows these.
+        for list in ["knownFlags", "supportedFlags"] {
+            let flags = document["linux"]["seccomp"][list].as_array().unwrap();
+            assert!(flags.contains(&json!("SECCOMP_FILTER_FLAG_SPEC_ALLOW")), "{list}: {flags:?}");
+        }
         for list in ["hooks", "mountOptions"] {
             assert!(!document[list].as_array().unwrap().is_empty(), "{list}");
         }

@@ -165,7 +165,7 @@ pub fn dispatch(global: &Global, command: Command) -> Result<u8> {
 }
 
 /// Where poststart and poststop hooks run: where the caller is.
-const ON_HOST: Place<'_> = Place { cwd: None, environment: Environment::Inherited };
+const ON_HOST: Place<'_> = Place { cwd: None, environment: Environment::Inherited, interrupt: None };
 
 /// The container's cgroup, if it has one and it still exists.
 fn cgroup(record: &Record) -> Result<Option<Existing>> {

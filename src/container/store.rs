@@ -146,8 +146,12 @@ impl Store {
                 result.with_context(|| format!("state directory (--root {})", fs::shown_path(&self.dir).display()))?
             }
         }
-        let dir = Rc::new(fs::open_at(&root, id.as_str(), Access::ReadDir, Resolve::Beneath)?);
-        Ok(Claim { entry: Entry { root, dir, id: id.clone(), owner: machine::effective_uid() }, kept: false })
+        let dir = fs::open_at(&root, id.as_str(), Access::ReadDir, Resolve::Beneath).inspect_err(|_| {
+            // Empty, and nobody else's: its name is taken only as long as it is there.
+            let _ = fs::rmdir_at(&root, id.as_str());
+        })?;
+        let entry = Entry { root, dir: Rc::new(dir), id: id.clone(), owner: machine::effective_uid() };
+        Ok(Claim { entry, kept: false })
     }
 
     /// Finds the container `id`; it may still lack a readable state file.
@@ -252,11 +256,12 @@ impl Entry {
         Ok(record)
     }
 
-    /// Whether the init process has not been started: the gate is still there.
+    /// Whether the init process has not been started: it waits at the gate. The name alone proves nothing, since a
+    /// `start` that is killed may leave it behind; the program does not have the gate open.
     pub fn has_gate(&self) -> Result<bool> {
-        match fs::stat_at(&self.dir, GATE) {
+        match fs::open_at(&self.dir, GATE, Access::WriteNoWait, Resolve::Beneath) {
             Ok(_) => Ok(true),
-            Err(error) if error.is(Errno::ENOENT) => Ok(false),
+            Err(error) if error.is(Errno::ENOENT) || error.is(Errno::ENXIO) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -41,7 +41,7 @@ pub fn plan(process: &Process, linux: Option<&Linux>, warnings: &mut Vec<String>
         warnings.push("ignoring linux.personality.flags: none are defined".to_owned());
     }
     Ok(Scheduling {
-        scheduler: process.scheduler().as_ref().map(attributes).transpose()?,
+        scheduler: process.scheduler().as_ref().map(|wanted| attributes(wanted, warnings)).transpose()?,
         io_priority: io_priority(process)?,
         personality: personality.map(|it| match it.domain() {
             LinuxPersonalityDomain::PerLinux => Domain::Linux,
@@ -63,16 +63,18 @@ fn io_priority(process: &Process) -> Result<Option<(u8, u8)>> {
     level.map(|level| Some((class, level))).ok_or_else(|| Error::config("process.ioPriority.priority", refusal()))
 }
 
-fn attributes(wanted: &Scheduler) -> Result<SchedulerAttributes> {
+fn attributes(wanted: &Scheduler, warnings: &mut Vec<String>) -> Result<SchedulerAttributes> {
     use LinuxSchedulerPolicy as Policy;
     let policy = *wanted.policy();
     let refuse = |field: &str, why: &str| Err(Error::config(format!("process.scheduler.{field}"), why));
-    let nice = wanted.nice().unwrap_or(0);
+    let mut nice = wanted.nice().unwrap_or(0);
     if !(-20..=19).contains(&nice) {
         return refuse("nice", &format!("{nice} is not within -20 to 19"));
     }
     if nice != 0 && !matches!(policy, Policy::SchedOther | Policy::SchedBatch) {
-        return refuse("nice", "counts for SCHED_OTHER and SCHED_BATCH only");
+        // The kernel doesn't look at it with any other policy, and runc lets it pass.
+        warnings.push("ignoring process.scheduler.nice: it counts for SCHED_OTHER and SCHED_BATCH only".to_owned());
+        nice = 0;
     }
     let realtime = matches!(policy, Policy::SchedFifo | Policy::SchedRr);
     let priority = wanted.priority().unwrap_or(0);
@@ -135,8 +137,8 @@ impl Scheduling {
             this_process::sched_setattr(me, attributes).map_err(|error| {
                 let denied = error.is(Errno::EPERM);
                 let error = error.context("set scheduler (process.scheduler)");
-                let advice =
-                    "SCHED_DEADLINE cannot be had in a cpuset (resources.cpu.cpus), realtime needs CAP_SYS_NICE";
+                let advice = "SCHED_DEADLINE cannot be had with linux.resources.cpu.cpus (AllowedCPUs), \
+                              realtime needs CAP_SYS_NICE";
                 if denied { error.hint(advice) } else { error }
             })?;
         }
@@ -176,6 +178,8 @@ mod tests {
             r#""policy":"SCHED_DEADLINE","runtime":1,"deadline":2,"period":3"#,
             "runtime: 1, deadline: 2, period: 3",
         );
+        scheduler(r#""policy":"SCHED_IDLE","nice":5"#, "nice: 0");
+        scheduler(r#""policy":"SCHED_IDLE","nice":5"#, "ignoring process.scheduler.nice");
         scheduler(r#""policy":"SCHED_OTHER","nice":20"#, "process.scheduler.nice: 20 is not within -20 to 19");
         scheduler(r#""policy":"SCHED_OTHER","priority":1"#, "process.scheduler.priority: counts for");
         scheduler(r#""policy":"SCHED_RR""#, "process.scheduler.priority: 0 is not within 1 to 99");

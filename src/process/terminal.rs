@@ -23,6 +23,8 @@ pub struct Terminal {
     size: Option<WindowSize>,
     /// Who owns it.
     uid: u32,
+    /// Whether what it prints goes through another terminal.
+    relayed: bool,
 }
 
 /// A pseudo-terminal of the container.
@@ -53,10 +55,19 @@ pub fn plan(process: &Process) -> Result<Option<Terminal>> {
             Some(WindowSize { rows: narrow(size.height(), "height")?, columns: narrow(size.width(), "width")? })
         }
     };
-    Ok(Some(Terminal { size, uid: process.user().uid() }))
+    Ok(Some(Terminal { size, uid: process.user().uid(), relayed: false }))
 }
 
 impl Terminal {
+    /// Has it made for being relayed to another terminal of size `outer`: that one adds the carriage returns, and its
+    /// size counts, unless it has none. Made so from the start: the program may print, or look, at once.
+    pub fn relay_to(&mut self, outer: WindowSize) {
+        self.relayed = true;
+        if outer.rows != 0 && outer.columns != 0 {
+            self.size = Some(outer);
+        }
+    }
+
     /// Makes the terminal from `ptmx`, the container's `/dev/pts/ptmx` opened for reading and writing. Nothing in the
     /// container is trusted to be what its name says (CVE-2025-52565).
     pub fn open(&self, _: &InChild, ptmx: OwnedFd) -> Result<Pty> {
@@ -73,6 +84,9 @@ impl Terminal {
         }
         if let Some(size) = self.size {
             tty::set_window_size(&ptmx, size).context("set console size (process.consoleSize)")?;
+        }
+        if self.relayed {
+            tty::clear_onlcr(&ptmx)?;
         }
         // The group stays: devpts sets it by its option gid, usually to "tty".
         fs::chown(&peer, Some(self.uid), None).context("give the terminal to process.user.uid")?;

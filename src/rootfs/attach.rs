@@ -1,13 +1,13 @@
 //! Attaching the mounts in the child, in the order of the configuration.
 
 use super::mounts::PROC_FILES;
-use super::prepare::Prepared;
+use super::prepare::{Prepared, Tree, tree_of, unfulfilled};
 use super::root::{Links, Root, Target, TargetKind};
 use super::{MountPlan, What};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::Errno;
 use crate::sys::clone::InChild;
-use crate::sys::fs::{self, magic};
+use crate::sys::fs::{self, Access, magic};
 use crate::sys::mount::{self, Attribute, Attributes, Depth, Filesystem};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -40,12 +40,10 @@ impl Prepared {
         }
         let mut mounted = Mounted { proc: None, late_read_only: Vec::new() };
         for (plan, tree) in self.plan.mounts.iter().zip(&self.trees) {
-            match tree {
+            let inside = self.clone_inside(plan, root)?;
+            match inside.as_ref().or(tree.as_ref()) {
                 Some(tree) => {
-                    let kind = if tree.is_dir { TargetKind::Dir } else { TargetKind::File };
-                    let procfs =
-                        attach_tree(me, plan, root, tree.mount.as_fd(), kind).with_context(|| plan.failure())?;
-                    if procfs {
+                    if attach_tree(me, plan, root, tree).with_context(|| plan.failure())? {
                         mounted.proc = Some(fs::duplicate(tree.mount.as_fd())?);
                     }
                 }
@@ -60,6 +58,17 @@ impl Prepared {
             }
         }
         Ok(mounted)
+    }
+
+    /// Clones what `plan` takes from the container's own tree, if it does: only now that the mounts before it are there.
+    fn clone_inside(&self, plan: &MountPlan, root: &Root) -> Result<Option<Tree>> {
+        let What::Inside { source, depth } = &plan.what else { return Ok(None) };
+        let tree = root
+            .open(source, Access::Path)
+            .map_err(|error| error.phrased(format!("open {} inside the root filesystem", plan.source.display())))
+            .and_then(|source| mount::clone_at(source, *depth))
+            .map_err(|error| unfulfilled(error, plan))?;
+        tree_of(plan, &self.plan, tree, *depth).map(Some)
     }
 
     /// Makes read-only what had to stay writable for the steps before: `/dev` and tmpfs mounts with `ro`.
@@ -101,11 +110,12 @@ fn not_ordinary(plan: &MountPlan, error: Error) -> Error {
     Error::new(ErrorKind::InvalidConfig, format!("filesystem \"{fstype}\" must be mounted on ordinary directory"))
 }
 
-/// Attaches a tree of the host; tells whether it is a procfs on /proc.
-fn attach_tree(me: &InChild, plan: &MountPlan, root: &Root, tree: BorrowedFd<'_>, kind: TargetKind) -> Result<bool> {
+/// Attaches a cloned tree; tells whether it is a procfs on /proc.
+fn attach_tree(me: &InChild, plan: &MountPlan, root: &Root, tree: &Tree) -> Result<bool> {
+    let kind = if tree.is_dir { TargetKind::Dir } else { TargetKind::File };
     let target = root.create_target(&plan.destination, kind, links(plan))?;
-    let procfs = guard_proc(plan, root, &target, Some(tree))?;
-    mount::attach(me, tree, &target.fd)?;
+    let procfs = guard_proc(plan, root, &target, Some(tree.mount.as_fd()))?;
+    mount::attach(me, &tree.mount, &target.fd)?;
     Ok(procfs)
 }
 

@@ -5,7 +5,7 @@
 //! plan      pure            config.json to numbers and paths, everything refused that can be without looking
 //! prepare   on the host     root, bind sources and host devices become detached mounts with their attributes set
 //! enter     in the child    the root is attached on top of "/", and `Root` exists
-//! mount_all, devices        in config order; targets are opened below the root's descriptor, then attached to
+//! mount_all, devices        in config order; targets, and sources inside the root, are opened below its descriptor
 //! finish, pivot, restrict   late read-only, the old root goes, read-only and masked paths
 //! ```
 //!
@@ -16,6 +16,7 @@ mod attach;
 mod devices;
 mod masks;
 mod mounts;
+mod named;
 mod options;
 mod path;
 mod pivot;
@@ -25,9 +26,10 @@ mod root;
 
 pub use attach::Mounted;
 pub use mounts::{MountPlan, What};
+pub use named::Named;
 pub use options::names as mount_option_names;
 pub use path::ContainerPath;
-pub use prepare::{Prepared, prepare};
+pub use prepare::{Prepared, Sources, prepare};
 pub use root::Root;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -97,6 +99,9 @@ pub struct Plan {
     /// Whether the tree is attached at its own path rather than on top of "/": hooks that enter the namespace (NVIDIA's,
     /// anything with nsenter) look for the root filesystem where it is on the host.
     pub(crate) at_own_path: bool,
+    /// Whether sources are opened again in the container's mount namespace, which is one of a user namespace; see
+    /// [`Named`].
+    pub(crate) reopens: bool,
 }
 
 /// Plans the root filesystem. Pure: touches no file. Spec: config.md, Root and Mounts; config-linux.md.
@@ -112,12 +117,13 @@ pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
     }
     let propagation = propagation::plan(input.linux.and_then(|linux| linux.rootfs_propagation().as_deref()))?;
     check_no_pivot(input, propagation)?;
-    let mounts = mounts::plan(input, warnings)?;
+    let source = source(input)?;
+    let mounts = mounts::plan(input, &source, warnings)?;
     let dev_is_bind = mounts.iter().any(|mount| mount.destination.is("dev") && mount.is_bind());
     let devices = devices::plan(input.linux, input.user_namespace)?;
     let paths = |list: Option<&Vec<String>>, field| masks::plan(list.map_or(&[], Vec::as_slice), field);
     Ok(Plan {
-        source: source(input)?,
+        source,
         mounts,
         devices: (!dev_is_bind).then_some(devices),
         masked: paths(input.linux.and_then(|linux| linux.masked_paths().as_ref()), "linux.maskedPaths")?,
@@ -126,6 +132,7 @@ pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
         propagation,
         joined: input.mount_namespace == MountNamespace::Joined,
         pivot: input.pivot,
+        reopens: input.user_namespace && input.mount_namespace == MountNamespace::New,
         at_own_path: input.hooks && input.pivot && input.mount_namespace == MountNamespace::New,
     })
 }

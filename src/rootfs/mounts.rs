@@ -7,7 +7,7 @@ use crate::sys::mount::{Attribute, Attributes, Depth, Propagation};
 use oci_spec::runtime as spec;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// One mount, planned.
 #[derive(Debug, Clone)]
@@ -40,6 +40,14 @@ pub enum What {
         /// Whether mounts below it come along.
         depth: Depth,
     },
+    /// A part of the container's own tree, with what the mounts before it have put there. Its source is configured as
+    /// a path of the host, but links in it are the container's and are followed inside the root.
+    Inside {
+        /// Path in the container.
+        source: ContainerPath,
+        /// Whether mounts below it come along.
+        depth: Depth,
+    },
     /// A new filesystem.
     Filesystem {
         /// Its type as the kernel knows it.
@@ -58,14 +66,14 @@ pub enum What {
 impl MountPlan {
     /// Whether it is a bind mount.
     pub(super) fn is_bind(&self) -> bool {
-        matches!(self.what, What::Bind { .. })
+        matches!(self.what, What::Bind { .. } | What::Inside { .. })
     }
 
     /// The type, if it is a new filesystem.
     pub(super) fn fstype(&self) -> Option<&str> {
         match &self.what {
             What::Filesystem { fstype, .. } => Some(fstype),
-            What::Bind { .. } | What::HostCgroup => None,
+            What::Bind { .. } | What::Inside { .. } | What::HostCgroup => None,
         }
     }
 
@@ -90,14 +98,20 @@ pub(super) const PROC_FILES: &[&str] = &[
     "proc/sys/crypto/fips_enabled",
 ];
 
-/// Plans all mounts.
-pub(super) fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Vec<MountPlan>> {
+/// Plans all mounts of a root filesystem that is at `rootfs` on the host.
+pub(super) fn plan(input: &Input<'_>, rootfs: &Path, warnings: &mut Vec<String>) -> Result<Vec<MountPlan>> {
     let mounts = input.mounts.unwrap_or_default();
-    mounts.iter().enumerate().map(|(index, mount)| plan_one(index, mount, input, warnings)).collect()
+    mounts.iter().enumerate().map(|(index, mount)| plan_one(index, mount, input, rootfs, warnings)).collect()
 }
 
-fn plan_one(index: usize, mount: &spec::Mount, input: &Input<'_>, warnings: &mut Vec<String>) -> Result<MountPlan> {
-    let destination = destination(index, mount.destination(), warnings)?;
+fn plan_one(
+    index: usize,
+    mount: &spec::Mount,
+    input: &Input<'_>,
+    rootfs: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<MountPlan> {
+    let destination = destination(index, mount.destination(), rootfs, warnings)?;
     let words = mount.options().as_deref().unwrap_or_default();
     let field = format!("mounts[{index}].options");
     if let Some(word) = words.iter().find(|word| word.contains('\0')) {
@@ -115,7 +129,11 @@ fn plan_one(index: usize, mount: &spec::Mount, input: &Input<'_>, warnings: &mut
     let what = match (bind, fstype) {
         (Some(depth), _) => {
             refuse_data(&field, &data, "bind mounts cannot have any filesystem-specific options applied")?;
-            What::Bind { source: bind_source(index, &source, input.bundle)?, depth }
+            let source = bind_source(index, &source, input.bundle)?;
+            match inside(rootfs, &source) {
+                Some(source) => What::Inside { source, depth },
+                None => What::Bind { source, depth },
+            }
         }
         (None, "cgroup" | "cgroup2") if !input.cgroup_namespace => {
             refuse_data(&field, &data, "the host's cgroup mount takes no options of the filesystem")?;
@@ -141,16 +159,27 @@ fn plan_one(index: usize, mount: &spec::Mount, input: &Input<'_>, warnings: &mut
     Ok(plan)
 }
 
-fn destination(index: usize, path: &Path, warnings: &mut Vec<String>) -> Result<ContainerPath> {
+/// Where a mount goes: a path in the container, which may be given as the path that it has on the host.
+fn destination(index: usize, path: &Path, rootfs: &Path, warnings: &mut Vec<String>) -> Result<ContainerPath> {
     let field = || format!("mounts[{index}].destination");
-    let destination = ContainerPath::new(path).ok_or_else(|| Error::config(field(), "has a NUL byte"))?;
+    let cleaned = ContainerPath::new(path).ok_or_else(|| Error::config(field(), "has a NUL byte"))?;
+    let on_host = inside(rootfs, path);
+    let destination = on_host.clone().unwrap_or(cleaned);
     if destination.is_root() {
         return Err(Error::config(field(), format!("mountpoint \"{}\" is on the top of rootfs", path.display())));
     }
-    if path.is_relative() {
+    if path.is_relative() || on_host.is_some() {
         warnings.push(format!("config.json: {}: \"{}\" is taken as {destination}", field(), path.display()));
     }
     Ok(destination)
+}
+
+/// The part of `path` below the root filesystem, as text: what names the same place in the container. `None` for a path
+/// elsewhere, one with `..`, and when the root filesystem is the host's own root.
+fn inside(rootfs: &Path, path: &Path) -> Option<ContainerPath> {
+    let below = path.strip_prefix(rootfs).ok().filter(|_| rootfs != Path::new("/"))?;
+    let plain = below.components().all(|component| matches!(component, Component::Normal(_)));
+    plain.then(|| ContainerPath::new(below)).flatten()
 }
 
 fn check_mappings(index: usize, mount: &spec::Mount, options: &Options) -> Result<()> {
@@ -233,6 +262,26 @@ mod tests {
         assert_eq!((source.as_path(), depth), (Path::new("/bundle/data"), Depth::All));
         assert!(mount.attributes.sets(Attribute::READ_ONLY));
         assert!(!mount.late_read_only);
+    }
+
+    #[test]
+    fn paths_below_the_rootfs_are_the_containers() {
+        let inside =
+            |source: &str| match one(&format!(r#"{{"destination":"/d","source":"{source}","options":["bind"]}}"#)).what
+            {
+                What::Inside { source, .. } => Some(source.to_string()),
+                _ => None,
+            };
+        assert_eq!(inside("/bundle/rootfs/a//b/").as_deref(), Some("/a/b"));
+        assert_eq!(inside("rootfs").as_deref(), Some("/"));
+        assert_eq!(inside("rootfs/../volume"), None);
+        assert_eq!(inside("/bundle/rootfs2"), None);
+        let destination =
+            |path: &str| one(&format!(r#"{{"destination":"{path}","type":"tmpfs"}}"#)).destination.to_string();
+        assert_eq!(destination("/bundle/rootfs/x"), "/x");
+        assert_eq!(destination("/bundle/x"), "/bundle/x");
+        refused(r#"{"destination":"/bundle/rootfs/","type":"tmpfs"}"#, "on the top of rootfs");
+        refused(r#"{"destination":"/bundle/rootfs/proc","type":"tmpfs"}"#, "not of type proc");
     }
 
     #[test]

@@ -88,6 +88,11 @@ impl Filter {
         self.program.len()
     }
 
+    /// The flags that it is installed with, as the kernel numbers them.
+    pub fn flags(&self) -> u64 {
+        self.flags.bits()
+    }
+
     /// The names in the profile that are no system calls of this machine, sorted; their rules have no effect on them.
     pub fn unknown_names(&self) -> &[String] {
         &self.unknown

@@ -30,6 +30,11 @@ impl FilterFlags {
     /// Let only fatal signals interrupt a call that waits for its notification's answer (5.19).
     pub const WAIT_KILLABLE_RECV: Self = Self(libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
 
+    /// As seccomp(2) takes them.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
     /// Both sets together.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {

@@ -1,5 +1,8 @@
 //! Names of signals, as people and engines write them.
 
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
 use std::str::FromStr;
 
 /// Second names of signals, as the C library and kill(1) know them.
@@ -20,6 +23,18 @@ pub fn number(text: &str) -> Option<i32> {
         Ok(signal) => Some(signal as i32),
         Err(_) => real_time(&name),
     }
+}
+
+/// What the C library calls `signal`, in lower case, such as `bad system call`; for people only.
+pub fn describe(signal: i32) -> String {
+    // SAFETY: takes a number, any of them, and gives a C string.
+    let text = unsafe { libc::strsignal(signal) };
+    if text.is_null() {
+        return "unknown signal".to_owned();
+    }
+    // SAFETY: not null, so a C string; for the numbers without a text it is changed by the next call, which no other
+    // thread can make, as we have none.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().to_ascii_lowercase()
 }
 
 /// `SIGRTMIN`, `SIGRTMIN+n`, `SIGRTMAX`, `SIGRTMAX-n`, counted as the C library does (it keeps two for itself).
@@ -65,6 +80,13 @@ mod tests {
         check("RTMIN+3", Some(37));
         check("rtmax-1", Some(63));
         check("SIGRTMAX", Some(64));
+    }
+
+    #[test]
+    fn descriptions() {
+        assert_eq!(describe(9), "killed");
+        assert_eq!(describe(31), "bad system call");
+        assert_eq!(describe(-1), "unknown signal -1");
     }
 
     #[test]

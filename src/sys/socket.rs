@@ -24,7 +24,13 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Sends one message, with copies of `files`. A closed other side is EPIPE, never SIGPIPE.
+///
+/// # Errors
+/// EMSGSIZE for more than [`MESSAGE_LIMIT`] bytes, which [`receive`] would cut.
 pub fn send(socket: impl AsFd, message: &[u8], files: &[BorrowedFd<'_>]) -> Result<()> {
+    if message.len() > MESSAGE_LIMIT {
+        return Err(Error::sys("sendmsg", Errno::EMSGSIZE));
+    }
     let raw: Vec<RawFd> = files.iter().map(AsRawFd::as_raw_fd).collect();
     let control = [ControlMessage::ScmRights(&raw)];
     let control = if raw.is_empty() { &[][..] } else { &control[..] };

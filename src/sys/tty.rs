@@ -86,12 +86,13 @@ pub fn set_window_size(fd: impl AsFd, size: WindowSize) -> Result<()> {
     check(result.into(), || "ioctl(TIOCSWINSZ)".to_owned()).map(drop)
 }
 
-/// Switches the terminal `fd` to raw mode: keys reach the container one by one, signal keys included. Gives the modes
-/// from before.
+/// Switches the terminal `fd` to raw mode: keys reach the container one by one, signal keys included. Output is treated
+/// as before: newlines come without carriage returns, see [`clear_onlcr`]. Gives the modes from before.
 pub fn set_raw(fd: impl AsFd) -> Result<SavedMode> {
     let saved = modes(&fd)?;
     let mut raw = saved.clone();
     termios::cfmakeraw(&mut raw);
+    raw.output_flags = saved.output_flags;
     set_modes(fd, &raw)?;
     Ok(SavedMode(saved))
 }
@@ -127,6 +128,7 @@ fn set_modes(fd: impl AsFd, modes: &Termios) -> Result<()> {
 mod tests {
     use super::*;
     use crate::sys::fs::{self, Access};
+    use nix::sys::termios::LocalFlags;
 
     #[test]
     fn a_pseudo_terminal_has_size_and_modes() {
@@ -141,7 +143,9 @@ mod tests {
         set_window_size(&master, size).unwrap();
         assert_eq!(window_size(&peer).unwrap(), size);
         let saved = set_raw(&peer).unwrap();
-        assert!(!modes(&peer).unwrap().output_flags.contains(OutputFlags::OPOST));
+        let raw = modes(&peer).unwrap();
+        assert!(!raw.local_flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG));
+        assert!(raw.output_flags.contains(OutputFlags::OPOST | OutputFlags::ONLCR), "the cursor would not return");
         restore(&peer, &saved).unwrap();
         assert!(modes(&peer).unwrap().output_flags.contains(OutputFlags::ONLCR));
         clear_onlcr(&master).unwrap();
