@@ -91,7 +91,7 @@ impl Bundle {
         for applet in APPLETS {
             symlink("busybox", root.join("bin").join(applet)).expect("link");
         }
-        copy_program(&probe_path(), &root.join("probe"));
+        copy_program(probe_path(), &root.join("probe"));
         fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
             .expect("passwd");
         fs::write(root.join("etc/group"), "root:x:0:\ntty:x:5:\nuser:x:1000:\n").expect("group");
