@@ -87,11 +87,11 @@ impl Bundle {
             fs::create_dir_all(root.join(dir)).expect("mkdir");
         }
         fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).expect("chmod");
-        fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed (integration/install)");
+        copy_program(Path::new("/bin/busybox"), &root.join("bin/busybox"));
         for applet in APPLETS {
             symlink("busybox", root.join("bin").join(applet)).expect("link");
         }
-        fs::copy(probe_path(), root.join("probe")).expect("the probe");
+        copy_program(probe_path(), &root.join("probe"));
         fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
             .expect("passwd");
         fs::write(root.join("etc/group"), "root:x:0:\ntty:x:5:\nuser:x:1000:\n").expect("group");
@@ -286,4 +286,11 @@ fn set(value: &mut Value, pointer: &str, new: Value) {
         };
     }
     *at = new;
+}
+
+/// Copies a program by a process of its own. Were it written here, a test that forks at the same time would take our
+/// descriptor along for a moment, and executing the copy would fail meanwhile (ETXTBSY).
+fn copy_program(from: &Path, to: &Path) {
+    let done = std::process::Command::new("cp").arg(from).arg(to).status().expect("cp");
+    assert!(done.success(), "copy {} (integration/install installs what is missing)", from.display());
 }

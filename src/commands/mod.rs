@@ -23,6 +23,7 @@ use crate::hooks::{Environment, Place};
 use crate::host;
 use crate::log::Log;
 use crate::sys::Errno;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -135,6 +136,14 @@ pub enum Command {
     Features,
     /// Prints versions.
     Version,
+}
+
+/// The commands for which [`Command::enters_container`] holds, as typed.
+const ENTERING: [&str; 2] = ["create", "run"];
+
+/// Whether the command line `argv` may be one that enters a container: certainly not when it has none of their names.
+pub fn may_enter_container(argv: &[OsString]) -> bool {
+    argv.iter().skip(1).any(|argument| ENTERING.iter().any(|name| argument == name))
 }
 
 impl Command {

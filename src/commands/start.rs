@@ -1,5 +1,6 @@
 //! `start`: lets the init process of a created container go on to its program.
 
+use super::delete::PATIENCE;
 use super::kill::kill_container;
 use super::{Global, ON_HOST, observe, wrong_state};
 use crate::container::record::Record;
@@ -7,6 +8,7 @@ use crate::container::report::HookState;
 use crate::container::status::{Container, Status};
 use crate::error::{Result, phrase};
 use crate::hooks::{self, Kind, Place};
+use crate::sys::pidfd;
 
 /// Starts `id`. Returns when the program is about to be executed and the poststart hooks have run.
 pub(super) fn start(global: &Global, id: &str) -> Result<u8> {
@@ -23,6 +25,8 @@ pub(super) fn start(global: &Global, id: &str) -> Result<u8> {
                 // The container is killed (runtime.md, Lifecycle 9; since version 1.3 no longer just a warning). The
                 // hook's failure is the news; the container may have ended by itself.
                 let _ = kill_container(&live.record, Some(&live.init));
+                // So that whoever hears of the failure finds it stopped.
+                let _ = pidfd::wait_exit(&live.init, Some(PATIENCE));
             })?;
             Ok(0)
         }
