@@ -4,6 +4,7 @@ use super::path::{CgroupPath, MOUNT_POINT};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::Errno;
 use crate::sys::fs::{self, Access, Resolve, magic};
+use crate::sys::poll::{Interest, poll};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -154,7 +155,7 @@ impl Directory {
             if left.is_zero() {
                 return Ok(false);
             }
-            fs::wait_changed(&file, left)?;
+            poll(&[(file.as_fd(), Interest::Change)], Some(left))?;
         }
     }
 

@@ -13,7 +13,7 @@ use crate::sys::pidfd;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// How long a killed init process, and after it its cgroup, may take to go.
+/// How long a killed init process may take to go.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Deletes `id`: a stopped or never started one, any with `force`, which also takes an unknown one for deleted.
@@ -69,7 +69,7 @@ pub(super) fn destroy(entry: &Entry, record: &Record, log: &Log) -> Result<()> {
         if !record.private_pid_namespace || record.pid.is_none() {
             cgroup.kill()?;
         }
-        cgroup.remove(PATIENCE).context("remove the container's cgroup")?;
+        cgroup.remove().context("remove the container's cgroup")?;
     }
     entry.remove().context("remove the container's state")?;
     let state = HookState::new(record, Status::Stopped, None).to_json();

@@ -207,11 +207,6 @@ impl Drop for Lock {
 }
 
 impl Entry {
-    /// The container's name.
-    pub fn id(&self) -> &ContainerId {
-        &self.id
-    }
-
     /// Who owns the directory, so who made the container.
     pub fn owner(&self) -> u32 {
         self.owner
@@ -346,16 +341,6 @@ impl Claim {
         fs::open_at(&self.entry.dir, GATE, Access::ReadWrite, Resolve::Beneath)
     }
 
-    /// The container's name.
-    pub fn id(&self) -> &ContainerId {
-        &self.entry.id
-    }
-
-    /// The container's directory.
-    pub fn entry(&self) -> &Entry {
-        &self.entry
-    }
-
     /// The container stands: its directory stays.
     pub fn keep(mut self) -> Entry {
         self.kept = true;
@@ -443,14 +428,14 @@ mod tests {
     fn half_a_container_is_none() {
         let (directory, store, id) = store("half");
         let claim = store.claim(&id).unwrap();
-        assert_eq!(text_of(claim.entry().load()), phrase::NOT_EXIST);
+        assert_eq!(text_of(claim.entry.load()), phrase::NOT_EXIST);
         std::fs::write(directory.0.join("web/state.json"), "{").unwrap();
-        let text = text_of(claim.entry().load());
+        let text = text_of(claim.entry.load());
         assert!(text.starts_with("container does not exist: state.json: EOF"), "{text}");
         claim.write(&record("other")).unwrap();
-        assert_eq!(text_of(claim.entry().load()), "container does not exist: state.json: is of container other");
+        assert_eq!(text_of(claim.entry.load()), "container does not exist: state.json: is of container other");
         claim.write(&record("web")).unwrap();
-        assert_eq!(claim.entry().load().unwrap(), record("web"));
+        assert_eq!(claim.entry.load().unwrap(), record("web"));
         std::fs::create_dir(directory.0.join("web/left")).unwrap();
         std::fs::write(directory.0.join("web/over"), "").unwrap();
     }
@@ -459,17 +444,17 @@ mod tests {
     fn gate() {
         let (_directory, store, id) = store("gate");
         let claim = store.claim(&id).unwrap();
-        assert!(!claim.entry().has_gate().unwrap());
+        assert!(!claim.entry.has_gate().unwrap());
         let gate = claim.open_gate().unwrap();
-        assert!(claim.entry().has_gate().unwrap());
-        let lock = claim.entry().lock().unwrap();
-        claim.entry().release(&lock).unwrap();
+        assert!(claim.entry.has_gate().unwrap());
+        let lock = claim.entry.lock().unwrap();
+        claim.entry.release(&lock).unwrap();
         let mut byte = [0; 8];
         assert_eq!(fs::read(&gate, &mut byte).unwrap(), 1);
         assert_eq!(byte[0], b'0');
-        assert!(!claim.entry().has_gate().unwrap());
+        assert!(!claim.entry.has_gate().unwrap());
         drop(claim.open_gate().unwrap());
-        assert_eq!(text_of(claim.entry().release(&lock)), phrase::NOT_RUNNING);
+        assert_eq!(text_of(claim.entry.release(&lock)), phrase::NOT_RUNNING);
     }
 
     #[test]
@@ -477,7 +462,7 @@ mod tests {
         let (_directory, store, id) = store("lock");
         let claim = store.claim(&id).unwrap();
         let other = store.find(&id).unwrap();
-        let lock = claim.entry().lock().unwrap();
+        let lock = claim.entry.lock().unwrap();
         let file = std::fs::File::from(fs::duplicate(other.dir.as_fd()).unwrap());
         assert!(file.try_lock().is_err());
         drop(lock);

@@ -146,7 +146,7 @@ pub(crate) mod tests {
         assert!(!plan.no_new_privileges);
         assert_eq!(plan.terminal, None);
         assert!(plan.keyring.is_some());
-        assert!(plan.labels.is_empty());
+        assert_eq!(plan.labels, labels::Labels::default());
         assert_eq!(plan.environment.variables(), [] as [&str; 0]);
     }
 

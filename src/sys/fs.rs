@@ -3,7 +3,6 @@
 use super::Errno;
 use crate::error::{Error, Result};
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag};
-use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::{self, Mode, SFlag};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -22,6 +21,9 @@ pub mod magic {
     /// nsfs (`NSFS_MAGIC`).
     pub const NSFS: i64 = 0x6e73_6673;
 }
+
+/// The inode number of the root of every procfs.
+pub const PROC_ROOT_INODE: u64 = 1;
 
 /// What a descriptor is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -305,11 +307,6 @@ pub fn filesystem_magic(fd: impl AsFd) -> Result<i64> {
     nix::sys::statfs::fstatfs(fd).map(|fs| fs.filesystem_type().0).map_err(|errno| Error::sys("fstatfs", errno))
 }
 
-/// Sets the permission bits of an open file (not of a handle).
-pub fn chmod(fd: impl AsFd, mode: u32) -> Result<()> {
-    stat::fchmod(fd, Mode::from_bits_truncate(mode)).map_err(|errno| Error::sys("fchmod", errno))
-}
-
 /// Sets owner and group of `fd`, which may be a handle only; `None` leaves one as it is.
 pub fn chown(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
     let uid = uid.map(nix::unistd::Uid::from_raw);
@@ -403,20 +400,6 @@ fn entries(dir: impl AsFd, wanted: impl Fn(&nix::dir::Entry) -> bool) -> Result<
     }
     names.sort();
     Ok(names)
-}
-
-/// Waits until the kernel announces that a file of cgroupfs or procfs has changed since it was last read through `fd`
-/// (POLLPRI). Returns whether it did before `timeout`.
-pub fn wait_changed(fd: impl AsFd, timeout: Duration) -> Result<bool> {
-    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLPRI)];
-    // Rounded up, so that a caller with a deadline does not spin through its last millisecond.
-    let milliseconds = timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(PollTimeout::MAX);
-    match nix::poll::poll(&mut fds, milliseconds) {
-        Ok(ready) => Ok(ready > 0),
-        // A signal: the caller looks again and knows how much time is left.
-        Err(Errno::EINTR) => Ok(true),
-        Err(errno) => Err(Error::sys("poll", errno)),
-    }
 }
 
 /// A second descriptor of the same open file, close-on-exec.

@@ -2,9 +2,10 @@
 
 #![allow(unsafe_code)]
 
+use super::fs;
+use super::poll::{Interest, poll};
 use super::{Errno, pidfd};
 use crate::error::{Error, Result};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, killpg, sigaction};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -111,30 +112,19 @@ impl Talk<'_> {
     /// Waits until something can be moved, the program ended or `left` is over.
     fn wait(&self, pidfd: Option<&OwnedFd>, left: Option<Duration>) -> Result<()> {
         let reading = [&self.stdout, &self.stderr].into_iter().flatten().chain(pidfd);
-        let mut fds: Vec<PollFd<'_>> = reading.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)).collect();
-        if let Some(stdin) = &self.stdin {
-            fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLOUT));
-        }
+        let writing = self.stdin.iter().map(|fd| (fd.as_fd(), Interest::Write));
+        let wanted: Vec<_> = reading.map(|fd| (fd.as_fd(), Interest::Read)).chain(writing).collect();
         let pause = pidfd.is_none().then_some(Duration::from_millis(10));
-        let timeout = match left.into_iter().chain(pause).min() {
-            // Rounded up, so that the last wait does not become a spin.
-            Some(left) => PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX),
-            None => PollTimeout::NONE,
-        };
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(errno) => Err(Error::sys("poll", errno)),
-        }
+        poll(&wanted, left.into_iter().chain(pause).min()).map(drop)
     }
 }
 
 /// Writes what fits and gives the rest; a reader that is gone gets nothing more.
 fn feed<'a>(fd: &OwnedFd, mut input: &'a [u8]) -> &'a [u8] {
     while !input.is_empty() {
-        match nix::unistd::write(fd, input) {
+        match fs::write_some(fd, input) {
             Ok(count) => input = &input[count..],
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => return input,
+            Err(error) if error.is(Errno::EAGAIN) => return input,
             Err(_) => return &[],
         }
     }
@@ -145,14 +135,13 @@ fn feed<'a>(fd: &OwnedFd, mut input: &'a [u8]) -> &'a [u8] {
 fn drain(source: &mut Option<OwnedFd>, kept: &mut Vec<u8>, keep: usize) {
     let mut buffer = [0; 4096];
     while let Some(fd) = source {
-        match nix::unistd::read(fd, &mut buffer) {
+        match fs::read(&*fd, &mut buffer) {
             Ok(0) => *source = None,
             Ok(count) => {
                 let room = keep.saturating_sub(kept.len());
                 kept.extend_from_slice(&buffer[..count.min(room)]);
             }
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => return,
+            Err(error) if error.is(Errno::EAGAIN) => return,
             Err(_) => *source = None,
         }
     }
