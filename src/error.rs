@@ -67,6 +67,14 @@ impl Error {
         Self { kind, chain: vec![call.into()], errno: Some(errno as i32) }
     }
 
+    /// A call of the standard library that failed. `call` is as in [`Error::sys`].
+    pub fn io(call: impl Into<String>, error: &std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(errno) => Self::sys(call, Errno::from_raw(errno)),
+            None => Self::new(ErrorKind::System, error.to_string()).context(call),
+        }
+    }
+
     /// The kind of failure.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -108,13 +116,9 @@ impl Error {
     pub fn hint(mut self, advice: impl AsRef<str>) -> Self {
         let told = self.text();
         self.chain = vec![format!("{told} ({})", advice.as_ref())];
-        self.errno_in_text();
-        self
-    }
-
-    /// After `hint` the errno's text stands in the chain already.
-    fn errno_in_text(&mut self) {
+        // Its text stands before the advice already.
         self.errno = None;
+        self
     }
 
     fn text(&self) -> String {

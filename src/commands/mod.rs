@@ -22,7 +22,6 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::{Environment, Place};
 use crate::host;
 use crate::log::Log;
-use crate::sys::Errno;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -193,5 +192,5 @@ fn print(text: &str) -> Result<()> {
     stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
-        .map_err(|error| Error::sys("write to stdout", Errno::from_raw(error.raw_os_error().unwrap_or(0))))
+        .map_err(|error| Error::io("write to stdout", &error))
 }

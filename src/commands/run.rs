@@ -9,7 +9,7 @@ use crate::parent::wait;
 use crate::sys::reap;
 
 /// Runs `onggi run`; in the foreground the status is the program's.
-pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
+pub(super) fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     let attachment = if args.detach { Attachment::Detached } else { Attachment::Foreground };
     if attachment == Attachment::Foreground && !args.no_subreaper {
         // What the container leaves behind comes to us, and not to an ancestor that doesn't expect it.

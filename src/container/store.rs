@@ -94,10 +94,7 @@ impl Root {
             }
             Ok(())
         };
-        make().map_err(|error| {
-            Error::sys(format!("mkdir {}", self.path.display()), Errno::from_raw(error.raw_os_error().unwrap_or(0)))
-                .context(self.shown())
-        })?;
+        make().map_err(|error| Error::io(format!("mkdir {}", self.path.display()), &error).context(self.shown()))?;
         self.open()?.ok_or_else(|| Error::sys(format!("open {}", self.path.display()), Errno::ENOENT))
     }
 
@@ -219,7 +216,7 @@ impl Entry {
     /// `NotFound` when the container was deleted meanwhile.
     pub fn lock(&self) -> Result<Lock> {
         let file = std::fs::File::from(fs::duplicate(self.dir.as_fd())?);
-        file.lock().map_err(|error| Error::sys("flock", Errno::from_raw(error.raw_os_error().unwrap_or(0))))?;
+        file.lock().map_err(|error| Error::io("flock", &error))?;
         if fs::stat(&file)?.links == 0 {
             return Err(not_exist());
         }

@@ -59,36 +59,24 @@ impl Console {
     }
 }
 
-/// Bytes in flight in one direction.
-#[derive(Debug, Default)]
-struct Pending {
-    bytes: Vec<u8>,
-}
-
 /// Copies between our terminal and the container's, without a thread: [`Relay::wants`] names what to poll, and
 /// [`Relay::pump`] moves what is there. Our terminal is in raw mode as long as the relay lives.
 #[derive(Debug)]
 pub struct Relay {
     master: OwnedFd,
     terminal: OwnedFd,
-    saved: Option<SavedMode>,
-    input: Pending,
+    saved: SavedMode,
+    /// What was typed and not yet taken.
+    input: Vec<u8>,
     input_open: bool,
     output_open: bool,
 }
 
 impl Relay {
     fn start(master: OwnedFd, own: OwnTerminal) -> Result<Self> {
-        tty::set_nonblocking(&master)?;
+        fs::set_nonblocking(&master)?;
         let saved = tty::set_raw(&own.fd)?;
-        Ok(Self {
-            master,
-            terminal: own.fd,
-            saved: Some(saved),
-            input: Pending::default(),
-            input_open: true,
-            output_open: true,
-        })
+        Ok(Self { master, terminal: own.fd, saved, input: Vec::new(), input_open: true, output_open: true })
     }
 
     /// Gives the container's terminal the size of ours.
@@ -103,7 +91,7 @@ impl Relay {
         if self.output_open {
             wanted.push((self.master.as_fd(), Interest::Read));
         }
-        if !self.input.bytes.is_empty() {
+        if !self.input.is_empty() {
             wanted.push((self.master.as_fd(), Interest::Write));
         } else if self.input_open {
             wanted.push((stdio::stdin(), Interest::Read));
@@ -113,11 +101,11 @@ impl Relay {
 
     /// Moves what can be moved without waiting for the container.
     pub fn pump(&mut self, stdin_ready: bool) -> Result<()> {
-        if stdin_ready && self.input_open && self.input.bytes.is_empty() {
+        if stdin_ready && self.input_open && self.input.is_empty() {
             let mut buffer = [0; 4096];
             match fs::read(stdio::stdin(), &mut buffer) {
                 Ok(0) => self.input_open = false,
-                Ok(count) => self.input.bytes.extend_from_slice(&buffer[..count]),
+                Ok(count) => self.input.extend_from_slice(&buffer[..count]),
                 Err(error) if error.is(Errno::EAGAIN) => {}
                 Err(_) => self.input_open = false,
             }
@@ -126,27 +114,23 @@ impl Relay {
         self.copy_output()
     }
 
-    /// After the end of the container: copies what it wrote last.
-    pub fn drain(&mut self) -> Result<()> {
-        self.copy_output()
-    }
-
     fn send_input(&mut self) {
-        if self.input.bytes.is_empty() {
+        if self.input.is_empty() {
             return;
         }
-        match fs::write_some(&self.master, &self.input.bytes) {
-            Ok(count) => drop(self.input.bytes.drain(..count)),
+        match fs::write_some(&self.master, &self.input) {
+            Ok(count) => drop(self.input.drain(..count)),
             Err(error) if error.is(Errno::EAGAIN) => {}
             // Nobody is there to read it any more.
             Err(_) => {
-                self.input.bytes.clear();
+                self.input.clear();
                 self.input_open = false;
             }
         }
     }
 
-    fn copy_output(&mut self) -> Result<()> {
+    /// Copies what the container has written; once more after its end.
+    pub fn copy_output(&mut self) -> Result<()> {
         let mut buffer = [0; 16384];
         while self.output_open {
             match fs::read(&self.master, &mut buffer) {
@@ -164,10 +148,8 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        if let Some(saved) = self.saved.take() {
-            // The terminal may be gone, and then there is nothing to restore.
-            let _ = tty::restore(&self.terminal, &saved);
-        }
+        // The terminal may be gone, and then there is nothing to restore.
+        let _ = tty::restore(&self.terminal, &self.saved);
     }
 }
 

@@ -34,7 +34,7 @@ pub fn wait(init: &mut InitProcess, signals: &Signals, mut relay: Option<Relay>,
         if ended {
             let exit = init.reap()?;
             if let Some(mut relay) = relay {
-                relay.drain()?;
+                relay.copy_output()?;
             }
             return Ok(exit);
         }

@@ -402,9 +402,15 @@ fn entries(dir: impl AsFd, wanted: impl Fn(&nix::dir::Entry) -> bool) -> Result<
     Ok(names)
 }
 
+/// Lets reads and writes return EAGAIN instead of waiting. Counts for every descriptor of the same open file.
+pub fn set_nonblocking(fd: impl AsFd) -> Result<()> {
+    let flags = nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK);
+    nix::fcntl::fcntl(fd, flags).map(drop).map_err(|errno| Error::sys("fcntl(O_NONBLOCK)", errno))
+}
+
 /// A second descriptor of the same open file, close-on-exec.
 pub fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
-    fd.try_clone_to_owned().map_err(|error| Error::sys("dup", Errno::from_raw(error.raw_os_error().unwrap_or(0))))
+    fd.try_clone_to_owned().map_err(|error| Error::io("dup", &error))
 }
 
 /// The path of `fd` as procfs shows it: for messages only, never to be opened.

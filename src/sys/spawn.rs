@@ -46,7 +46,7 @@ pub fn run(command: &mut Command, input: &[u8], keep: usize, limit: Option<Durat
     // Writing to a program that does not read its stdin is no reason to die.
     let _quiet = NoSigpipe::new()?;
     command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| Error::sys(format!("exec {name}"), errno_of(&error)))?;
+    let mut child = command.spawn().map_err(|error| Error::io(format!("exec {name}"), &error))?;
     let served = serve(&mut child, input, keep, deadline);
     if served.is_err() {
         kill_group(&mut child);
@@ -74,13 +74,13 @@ fn serve(child: &mut Child, input: &[u8], keep: usize, deadline: Option<Instant>
         outcome: Outcome { ending: Ending::TimedOut, stdout: Vec::new(), stderr: Vec::new() },
     };
     for fd in [&talk.stdin, &talk.stdout, &talk.stderr].into_iter().flatten() {
-        set_nonblocking(fd)?;
+        fs::set_nonblocking(fd)?;
     }
     // A container's seccomp filter may refuse pidfd_open to a startContainer hook's parent: then we look every 10 ms.
     let pidfd = pidfd::open(child.id() as i32).ok();
     loop {
         talk.exchange();
-        if let Some(status) = child.try_wait().map_err(|error| Error::sys("wait4", errno_of(&error)))? {
+        if let Some(status) = child.try_wait().map_err(|error| Error::io("wait4", &error))? {
             // What it wrote between our last look and its end. A grandchild that holds on to the pipes is not waited for.
             talk.exchange();
             talk.outcome.ending = ending(status);
@@ -155,15 +155,6 @@ fn kill_group(child: &mut Child) {
 
 fn ending(status: ExitStatus) -> Ending {
     status.code().map_or_else(|| Ending::Killed(status.signal().unwrap_or(0)), Ending::Exited)
-}
-
-fn errno_of(error: &std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw)
-}
-
-fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
-    use nix::fcntl::{FcntlArg, OFlag, fcntl};
-    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map(drop).map_err(|errno| Error::sys("fcntl(O_NONBLOCK)", errno))
 }
 
 /// Ignores SIGPIPE as long as it lives. The programs started meanwhile have the default: `Command` resets it.
