@@ -119,13 +119,9 @@ impl Error {
     pub fn hint(mut self, advice: impl AsRef<str>) -> Self {
         let told = self.text();
         self.chain = vec![format!("{told} ({})", advice.as_ref())];
-        self.errno_in_text();
-        self
-    }
-
-    /// After `hint` the errno's text stands in the chain already.
-    fn errno_in_text(&mut self) {
+        // Its text stands before the advice already.
         self.errno = None;
+        self
     }
 
     fn text(&self) -> String {

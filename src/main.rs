@@ -3,7 +3,7 @@
 use onggi::cli::{self, Action, Globals, Refusal, Rest};
 use onggi::commands::{self, Command, Global};
 use onggi::container::store::Root;
-use onggi::error::{Error, ErrorKind, Result};
+use onggi::error::{Error, ErrorKind};
 use onggi::log::Log;
 use onggi::seal;
 use onggi::sys::signal::notice_children;
@@ -59,8 +59,7 @@ fn run(globals: Globals, log: Log, command: Command, sealed: Result<()>) -> u8 {
     }
     let Globals { cgroup, systemd_cgroup, rootless, .. } = globals;
     let global = Global { root, log, cgroup, systemd_cgroup, rootless };
-    let result: Result<u8> = commands::dispatch(&global, command);
-    match result {
+    match commands::dispatch(&global, command) {
         Ok(status) => {
             global.log.settle();
             status

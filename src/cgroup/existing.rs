@@ -10,8 +10,8 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// How long [`Existing::remove`] should wait for killed processes to end.
-pub const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long [`Existing::remove`] waits for killed processes to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The cgroup of a container made earlier, held open.
 #[derive(Debug)]
@@ -34,11 +34,6 @@ impl Existing {
             Err(error) if is_gone(&error) => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// Where it lies.
-    pub fn path(&self) -> &CgroupPath {
-        &self.path
     }
 
     /// Sends SIGKILL to every process in the cgroup and below it, at once and even if they fork (`cgroup.kill`, 5.14).
@@ -108,25 +103,15 @@ impl Existing {
         Ok(pids)
     }
 
-    /// Whether a living process is in the cgroup or below it.
-    pub fn is_populated(&self) -> Result<bool> {
-        self.directory.is_populated()
-    }
-
-    /// How many processes the kernel has killed here for lack of memory; 0 as well where memory is not accounted.
-    pub fn oom_kills(&self) -> u64 {
-        self.directory.oom_kills()
-    }
-
-    /// Removes the cgroup and those that the payload made below it, waiting at most `timeout` for dying processes to
-    /// end. It kills nobody. That it is gone already is success.
+    /// Removes the cgroup and those that the payload made below it, waiting up to ten seconds for dying processes
+    /// to end. It kills nobody. That it is gone already is success.
     ///
     /// # Errors
     /// `WrongState`, with the path, when processes are left.
-    pub fn remove(self, timeout: Duration) -> Result<()> {
+    pub fn remove(self) -> Result<()> {
         /// Between attempts that fail although nobody is left: a kernel that counts the dead a moment longer.
         const PAUSE: Duration = Duration::from_millis(5);
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             match self.remove_if_empty() {
                 Err(error) if error.is(Errno::EBUSY) || error.is(Errno::ENOTEMPTY) => {}

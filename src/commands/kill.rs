@@ -7,10 +7,6 @@ use crate::error::{Error, ErrorKind, Result, phrase};
 use crate::sys::{Errno, pidfd, signal_name};
 use std::os::fd::OwnedFd;
 
-/// SIGKILL and SIGTERM have the same numbers on every architecture.
-const SIGKILL: i32 = 9;
-const SIGTERM: i32 = 15;
-
 /// Sends `signal` to `id` and returns without waiting for an effect. Takes no lock: a signal must get through while
 /// another command waits.
 pub(super) fn kill(global: &Global, id: &str, signal: &str, all: bool) -> Result<u8> {
@@ -20,7 +16,7 @@ pub(super) fn kill(global: &Global, id: &str, signal: &str, all: bool) -> Result
     let init = living_init(&record)?;
     if all {
         kill_all(&record, init.as_ref(), signal)?;
-    } else if signal == SIGKILL {
+    } else if signal == number::KILL {
         if !kill_container(&record, init.as_ref())? {
             return Err(wrong_state(phrase::NOT_RUNNING));
         }
@@ -33,7 +29,7 @@ pub(super) fn kill(global: &Global, id: &str, signal: &str, all: bool) -> Result
 
 fn parse(signal: &str) -> Result<i32> {
     if signal.is_empty() {
-        return Ok(SIGTERM);
+        return Ok(number::TERMINATE);
     }
     signal_name::number(signal)
         .ok_or_else(|| Error::new(ErrorKind::InvalidArgument, format!("unknown signal \"{signal}\"")))
@@ -51,7 +47,7 @@ pub(super) fn kill_container(record: &Record, init: Option<&OwnedFd>) -> Result<
             found
         }
         (_, Some(init)) => {
-            send(init, SIGKILL)?;
+            send(init, number::KILL)?;
             true
         }
         (_, None) => false,
@@ -69,7 +65,7 @@ pub(super) fn kill_container(record: &Record, init: Option<&OwnedFd>) -> Result<
 /// namespace. None left is a success.
 fn kill_all(record: &Record, init: Option<&OwnedFd>, signal: i32) -> Result<()> {
     match (cgroup(record)?, init) {
-        (Some(cgroup), _) if signal == SIGKILL => {
+        (Some(cgroup), _) if signal == number::KILL => {
             cgroup.kill()?;
             if cgroup.frozen()? {
                 cgroup.thaw()?;
@@ -97,8 +93,8 @@ mod tests {
 
     #[test]
     fn signals() {
-        assert_eq!(parse("").unwrap(), SIGTERM);
-        assert_eq!(parse("KILL").unwrap(), SIGKILL);
+        assert_eq!(parse("").unwrap(), number::TERMINATE);
+        assert_eq!(parse("KILL").unwrap(), number::KILL);
         assert_eq!(parse("-9").unwrap(), -9);
         assert_eq!(parse("BOGUS").unwrap_err().to_string(), "unknown signal \"BOGUS\"");
     }

@@ -202,5 +202,5 @@ fn print(text: &str) -> Result<()> {
     stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
-        .map_err(|error| Error::sys("write to stdout", Errno::from_raw(error.raw_os_error().unwrap_or(0))))
+        .map_err(|error| Error::io("write to stdout", &error))
 }

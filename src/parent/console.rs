@@ -93,7 +93,7 @@ pub struct Usable {
 
 impl Relay {
     fn start(master: OwnedFd, own: OwnTerminal) -> Result<Self> {
-        tty::set_nonblocking(&master)?;
+        fs::set_nonblocking(&master)?;
         let saved = tty::set_raw(&own.fd)?;
         Ok(Self {
             master,
@@ -209,10 +209,8 @@ const COPYING: &str = "copy the container's output";
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        if let Some(saved) = self.saved.take() {
-            // The terminal may be gone, and then there is nothing to restore.
-            let _ = tty::restore(&self.terminal, &saved);
-        }
+        // The terminal may be gone, and then there is nothing to restore.
+        let _ = tty::restore(&self.terminal, &self.saved);
     }
 }
 

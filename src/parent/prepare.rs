@@ -32,9 +32,6 @@ pub fn prepare(plan: Plan, record: &Record, host: &Host, gate: Option<OwnedFd>) 
     })
 }
 
-/// The inode number of a procfs's root.
-const PROC_ROOT_INODE: u64 = 1;
-
 /// The host's procfs, proved to be the root of one.
 fn host_proc() -> Result<OwnedFd> {
     let proc = fs::open("/proc", Access::Dir)?;

@@ -54,11 +54,6 @@ fn unsupported<T>(text: String) -> Result<T> {
 }
 
 impl Labels {
-    /// Whether there is anything to apply, which needs a procfs.
-    pub fn is_empty(&self) -> bool {
-        self.apparmor.is_none() && self.selinux.is_none()
-    }
-
     /// Has the kernel switch profile and label at the next execve, told through `proc`, a procfs that we trust: an
     /// ordinary file in its place would swallow the words (CVE-2019-16884).
     ///

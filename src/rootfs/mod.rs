@@ -34,7 +34,9 @@ pub use root::Root;
 
 use crate::error::{Error, ErrorKind, Result};
 use devices::DevicesPlan;
+use mounts::{MountPlan, What};
 use oci_spec::runtime as spec;
+use path::ContainerPath;
 use propagation::RootPropagation;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

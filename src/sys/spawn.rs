@@ -2,9 +2,10 @@
 
 #![allow(unsafe_code)]
 
+use super::fs;
+use super::poll::{Interest, poll};
 use super::{Errno, pidfd};
 use crate::error::{Error, Result};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, killpg, sigaction};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -87,13 +88,13 @@ fn serve(
         outcome: Outcome { ending: Ending::TimedOut, stdout: Vec::new(), stderr: Vec::new() },
     };
     for fd in [&talk.stdin, &talk.stdout, &talk.stderr].into_iter().flatten() {
-        set_nonblocking(fd)?;
+        fs::set_nonblocking(fd)?;
     }
     // A container's seccomp filter may refuse pidfd_open to a startContainer hook's parent: then we look every 10 ms.
     let pidfd = pidfd::open(child.id() as i32).ok();
     loop {
         talk.exchange();
-        if let Some(status) = child.try_wait().map_err(|error| Error::sys("wait4", errno_of(&error)))? {
+        if let Some(status) = child.try_wait().map_err(|error| Error::io("wait4", &error))? {
             // What it wrote between our last look and its end. A grandchild that holds on to the pipes is not waited for.
             talk.exchange();
             talk.outcome.ending = ending(status);
@@ -151,10 +152,9 @@ impl Talk<'_> {
 /// Writes what fits and gives the rest; a reader that is gone gets nothing more.
 fn feed<'a>(fd: &OwnedFd, mut input: &'a [u8]) -> &'a [u8] {
     while !input.is_empty() {
-        match nix::unistd::write(fd, input) {
+        match fs::write_some(fd, input) {
             Ok(count) => input = &input[count..],
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => return input,
+            Err(error) if error.is(Errno::EAGAIN) => return input,
             Err(_) => return &[],
         }
     }
@@ -175,8 +175,7 @@ fn drain(source: &mut Option<OwnedFd>, kept: &mut Vec<u8>, keep: usize) {
                 let room = keep.saturating_sub(kept.len());
                 kept.extend_from_slice(&buffer[..count.min(room)]);
             }
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => return,
+            Err(error) if error.is(Errno::EAGAIN) => return,
             Err(_) => *source = None,
         }
     }
@@ -190,15 +189,6 @@ fn kill_group(child: &mut Child) {
 
 fn ending(status: ExitStatus) -> Ending {
     status.code().map_or_else(|| Ending::Killed(status.signal().unwrap_or(0)), Ending::Exited)
-}
-
-fn errno_of(error: &std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw)
-}
-
-fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
-    use nix::fcntl::{FcntlArg, OFlag, fcntl};
-    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map(drop).map_err(|errno| Error::sys("fcntl(O_NONBLOCK)", errno))
 }
 
 /// Ignores SIGPIPE as long as it lives. The programs started meanwhile have the default: `Command` resets it.
