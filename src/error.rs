@@ -67,6 +67,14 @@ impl Error {
         Self { kind, chain: vec![call.into()], errno: Some(errno as i32) }
     }
 
+    /// A call of the standard library that failed. `call` is as in [`Error::sys`].
+    pub fn io(call: impl Into<String>, error: &std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(errno) => Self::sys(call, Errno::from_raw(errno)),
+            None => Self::new(ErrorKind::System, error.to_string()).context(call),
+        }
+    }
+
     /// The same error with a text of at most `limit` bytes, for where only so much fits.
     #[must_use]
     pub fn shortened(self, limit: usize) -> Self {

@@ -3,7 +3,7 @@
 use onggi::cli::{self, Action, Globals, Refusal, Rest};
 use onggi::commands::{self, Command, Global};
 use onggi::container::store::Root;
-use onggi::error::{Error, ErrorKind};
+use onggi::error::{Error, ErrorKind, Result};
 use onggi::log::Log;
 use onggi::seal;
 use onggi::sys::signal::notice_children;

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// How long [`Existing::remove`] waits for killed processes to end.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The cgroup of a container made earlier, held open.
 #[derive(Debug)]
@@ -103,15 +103,15 @@ impl Existing {
         Ok(pids)
     }
 
-    /// Removes the cgroup and those that the payload made below it, waiting up to ten seconds for dying processes
-    /// to end. It kills nobody. That it is gone already is success.
+    /// Removes the cgroup and those that the payload made below it, waiting at most `patience` for dying processes to
+    /// end. It kills nobody. That it is gone already is success.
     ///
     /// # Errors
     /// `WrongState`, with the path, when processes are left.
-    pub fn remove(self) -> Result<()> {
+    pub fn remove(self, patience: Duration) -> Result<()> {
         /// Between attempts that fail although nobody is left: a kernel that counts the dead a moment longer.
         const PAUSE: Duration = Duration::from_millis(5);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         loop {
             match self.remove_if_empty() {
                 Err(error) if error.is(Errno::EBUSY) || error.is(Errno::ENOTEMPTY) => {}

@@ -1,7 +1,7 @@
 //! The cgroupfs driver: makes a container's cgroup by hand, below whatever is there.
 
 use super::directory::{Directory, is_gone};
-use super::existing::Existing;
+use super::existing::{Existing, PATIENCE};
 use super::path::CgroupPath;
 use super::resources::{IfMissing, Write};
 use super::{IfDenied, Plan};
@@ -60,6 +60,23 @@ impl Cgroup {
     /// How many processes the kernel has killed here for lack of memory; 0 as well where memory is not accounted.
     pub fn oom_kills(&self) -> u64 {
         self.directory.oom_kills()
+    }
+
+    /// Moves the process `pid` into the cgroup, where clone3 could not start it there. This waits for an RCU grace
+    /// period, 10 ms and more.
+    pub fn add(&self, pid: i32) -> Result<()> {
+        /// A process that is still being set up can't be moved for a moment (EINVAL); the figures are runc's.
+        const ATTEMPTS: usize = 5;
+        const PAUSE: Duration = Duration::from_millis(30);
+        let mut result = Ok(());
+        for _ in 0..ATTEMPTS {
+            result = self.directory.write("cgroup.procs", &pid.to_string());
+            match &result {
+                Err(error) if error.is(Errno::EINVAL) => std::thread::sleep(PAUSE),
+                _ => break,
+            }
+        }
+        result.context("unable to apply cgroup configuration")
     }
 
     /// Ends the undoing: from here on the cgroup lives as long as the container.
@@ -195,7 +212,7 @@ impl Drop for Undo {
         for path in self.made.iter().rev() {
             let Ok(Some(cgroup)) = Existing::open(path) else { continue };
             // Parents may have been taken by others meanwhile; what is in them is not ours to remove.
-            let _ = if *path == self.path { cgroup.remove() } else { cgroup.remove_if_empty() };
+            let _ = if *path == self.path { cgroup.remove(PATIENCE) } else { cgroup.remove_if_empty() };
         }
     }
 }

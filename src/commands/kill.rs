@@ -4,6 +4,7 @@ use super::{Global, cgroup, wrong_state};
 use crate::container::record::Record;
 use crate::container::status::living_init;
 use crate::error::{Error, ErrorKind, Result, phrase};
+use crate::sys::signal::number;
 use crate::sys::{Errno, pidfd, signal_name};
 use std::os::fd::OwnedFd;
 

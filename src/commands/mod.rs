@@ -22,7 +22,6 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::{Environment, Place};
 use crate::host;
 use crate::log::Log;
-use crate::sys::Errno;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;

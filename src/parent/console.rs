@@ -73,7 +73,7 @@ const LAST_WORDS: usize = 1 << 20;
 pub struct Relay {
     master: OwnedFd,
     terminal: OwnedFd,
-    saved: Option<SavedMode>,
+    saved: SavedMode,
     /// Read, but not written to the container yet.
     input: Vec<u8>,
     input_open: bool,
@@ -98,7 +98,7 @@ impl Relay {
         Ok(Self {
             master,
             terminal: own.fd,
-            saved: Some(saved),
+            saved,
             input: Vec::new(),
             input_open: true,
             output: Vec::new(),

@@ -22,6 +22,7 @@ use crate::sys::signal::{Signals, number};
 use crate::sys::{Errno, namespace, signal_name};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 /// A conversation with one child.
 #[derive(Debug)]
@@ -68,7 +69,7 @@ impl<'a> Conversation<'a> {
     /// first thing that happened to the child, which clone3 had started in its cgroup.
     pub fn hold(mut self, signals: &Signals, cgroup: Option<&Cgroup>, progress: &mut Progress) -> Result<Option<Done>> {
         match self.begin(cgroup) {
-            Err(error) if is_gone(&error) && pidfd::has_exited(self.done.init.pidfd())? => {
+            Err(error) if is_gone(&error) && pidfd::wait_exit(self.done.init.pidfd(), Some(Duration::ZERO))? => {
                 return if self.is_stillborn(cgroup)? { Ok(None) } else { Err(self.death(cgroup)) };
             }
             result => result?,

@@ -8,7 +8,7 @@ use crate::namespaces::{Joins, Origin};
 use crate::plan::Plan;
 use crate::rootfs;
 use crate::sys::clone::{CloneFlags, SingleThreaded};
-use crate::sys::fs::{self, Access, magic};
+use crate::sys::fs::{self, Access, PROC_ROOT_INODE, magic};
 use std::os::fd::OwnedFd;
 
 /// Opens namespaces, the root filesystem, the sources of bind mounts and the host's procfs.

@@ -25,10 +25,8 @@ mod propagation;
 mod root;
 
 pub use attach::Mounted;
-pub use mounts::{MountPlan, What};
 pub use named::Named;
 pub use options::names as mount_option_names;
-pub use path::ContainerPath;
 pub use prepare::{Prepared, Sources, prepare};
 pub use root::Root;
 

@@ -54,7 +54,7 @@ pub fn run(
     // Writing to a program that does not read its stdin is no reason to die.
     let _quiet = NoSigpipe::new()?;
     command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| Error::sys(format!("exec {name}"), errno_of(&error)))?;
+    let mut child = command.spawn().map_err(|error| Error::io(format!("exec {name}"), &error))?;
     let served = serve(&mut child, input, keep, deadline, interrupt);
     if served.is_err() {
         kill_group(&mut child);
@@ -130,22 +130,12 @@ impl Talk<'_> {
     /// Waits until something can be moved, the program ended or `left` is over; tells whether the interruption came.
     fn wait(&self, pidfd: Option<&OwnedFd>, left: Option<Duration>, interrupt: Option<BorrowedFd<'_>>) -> Result<bool> {
         let reading = [&self.stdout, &self.stderr].into_iter().flatten().chain(pidfd).map(AsFd::as_fd);
-        let mut fds: Vec<PollFd<'_>> =
-            interrupt.into_iter().chain(reading).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        if let Some(stdin) = &self.stdin {
-            fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLOUT));
-        }
+        let reading = interrupt.into_iter().chain(reading).map(|fd| (fd, Interest::Read));
+        let writing = self.stdin.iter().map(|fd| (fd.as_fd(), Interest::Write));
+        let wanted: Vec<_> = reading.chain(writing).collect();
         let pause = pidfd.is_none().then_some(Duration::from_millis(10));
-        let timeout = match left.into_iter().chain(pause).min() {
-            // Rounded up, so that the last wait does not become a spin.
-            Some(left) => PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX),
-            None => PollTimeout::NONE,
-        };
-        match poll(&mut fds, timeout) {
-            Ok(_) => Ok(interrupt.is_some() && fds.first().and_then(PollFd::any).unwrap_or(false)),
-            Err(Errno::EINTR) => Ok(false),
-            Err(errno) => Err(Error::sys("poll", errno)),
-        }
+        let ready = poll(&wanted, left.into_iter().chain(pause).min())?;
+        Ok(interrupt.is_some() && ready.first().copied().unwrap_or(false))
     }
 }
 
@@ -169,7 +159,7 @@ fn drain(source: &mut Option<OwnedFd>, kept: &mut Vec<u8>, keep: usize) {
     let mut buffer = [0; 4096];
     for _ in 0..READS {
         let Some(fd) = source else { return };
-        match nix::unistd::read(fd, &mut buffer) {
+        match fs::read(&*fd, &mut buffer) {
             Ok(0) => *source = None,
             Ok(count) => {
                 let room = keep.saturating_sub(kept.len());
