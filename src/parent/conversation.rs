@@ -76,10 +76,9 @@ impl<'a> Conversation<'a> {
         let gated = self.prepared.gate.is_some();
         while !(self.ready && gated) {
             let ready = poll(&[(self.child.as_fd(), Interest::Read), (signals.as_fd(), Interest::Read)], None)?;
-            if ready[1] {
-                self.take_signals(signals)?;
-            }
+            // What the child says comes first: whether it is ready decides on what a signal does.
             if !ready[0] {
+                self.take_signals(signals)?;
                 continue;
             }
             match self.child.receive::<Report>()? {
@@ -125,8 +124,12 @@ impl<'a> Conversation<'a> {
         self.proceed(None)
     }
 
+    /// A child that is gone does not proceed; its last words, or how it died, come next.
     fn proceed(&self, file: Option<&OwnedFd>) -> Result<()> {
-        self.child.send(&Order::Proceed, file.map(AsFd::as_fd))
+        match self.child.send(&Order::Proceed, file.map(AsFd::as_fd)) {
+            Err(error) if error.is(Errno::EPIPE) || error.is(Errno::ECONNRESET) => Ok(()),
+            result => result,
+        }
     }
 
     fn answer(
@@ -231,7 +234,7 @@ impl<'a> Conversation<'a> {
 
 /// Whether the error comes of a child that has ended or is ending.
 fn is_gone(error: &Error) -> bool {
-    [Errno::EPIPE, Errno::ECONNRESET, Errno::ESRCH, Errno::ENOENT].iter().any(|errno| error.is(*errno))
+    error.is(Errno::ESRCH) || error.is(Errno::ENOENT)
 }
 
 fn came_along(file: Option<OwnedFd>) -> Result<OwnedFd> {
