@@ -68,8 +68,7 @@ fn inject(invocation: crate::harness::Invocation, point: &Point, what: &str) -> 
 fn sleeper() -> Bundle {
     let mut bundle = Bundle::new();
     bundle.args(&["/bin/sleep", "100"]);
-    bundle.create().ok();
-    bundle.verb("delete", &["-f"]).ok();
+    bundle.warm_up();
     bundle
 }
 

@@ -57,8 +57,7 @@ fn an_old_run_does_not_clean_up_the_new_container() {
 fn delete_while_create_is_at_work() {
     let mut bundle = Bundle::new();
     bundle.args(&["/bin/sleep", "100"]);
-    bundle.create().ok();
-    bundle.verb("delete", &["--force"]).ok();
+    bundle.warm_up();
     let before = Snapshot::of(&bundle);
     for round in 0..40 {
         let creating = bundle.start_with("create", &[]).spawn();
@@ -78,8 +77,7 @@ fn delete_while_create_is_at_work() {
 fn start_against_delete_and_kill() {
     let mut bundle = Bundle::new();
     bundle.args(&["/bin/sleep", "100"]);
-    bundle.create().ok();
-    bundle.verb("delete", &["--force"]).ok();
+    bundle.warm_up();
     let before = Snapshot::of(&bundle);
     for round in 0..20 {
         bundle.create().ok();

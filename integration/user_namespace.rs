@@ -245,3 +245,10 @@ fn joined_namespaces_bring_no_capability_beyond_the_config() {
     assert_eq!(seen, expected);
     assert_eq!(expected.trim(), "CapBnd:\t0000000020000420");
 }
+
+#[test]
+fn a_missing_program_is_told() {
+    let mut bundle = mapped();
+    bundle.args(&["/no/such/program"]);
+    bundle.run().exits(1).says("exec: \"/no/such/program\"").says("no such file or directory");
+}

@@ -120,6 +120,17 @@ mod tests {
         assert!(parent.receive::<Report>().unwrap().is_none());
     }
 
+    /// The kernel tells of the unread message first.
+    #[test]
+    fn last_words_arrive_although_an_order_was_not_read() {
+        let (parent, child) = Channel::pair().unwrap();
+        parent.send(&Order::Proceed, None).unwrap();
+        child.send(&Report::Ready, None).unwrap();
+        drop(child);
+        assert!(matches!(parent.receive::<Report>().unwrap(), Some((Report::Ready, None))));
+        assert!(parent.receive::<Report>().unwrap().is_none());
+    }
+
     #[test]
     fn a_message_of_another_shape_is_an_error() {
         let (parent, child) = Channel::pair().unwrap();

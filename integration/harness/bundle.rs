@@ -210,6 +210,15 @@ impl Bundle {
         self.onggi(&["kill", &self.id, signal])
     }
 
+    /// Creates and deletes the container once, so that what stays is there, such as the state root.
+    #[track_caller]
+    pub fn warm_up(&self) {
+        self.create().ok();
+        let init = PathBuf::from(format!("/proc/{}", self.pid()));
+        self.verb("delete", &["--force"]).ok();
+        wait_until("init is reaped", || !init.exists());
+    }
+
     /// `state`, as JSON.
     #[track_caller]
     pub fn state(&self) -> Value {

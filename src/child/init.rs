@@ -37,13 +37,10 @@ pub(super) fn init(me: &InChild, p: &Prepared, parent: &Channel, phase: &mut Pha
     step(Step::NamespaceSetup, || p.namespaces.set_up(me))?;
     step(Step::Keyring, || process.keyring.as_ref().map_or(Ok(()), |keyring| keyring.apply(me)))?;
 
-    let reopened;
     let rootfs = match &p.rootfs {
         Sources::Ready(prepared) => prepared,
-        Sources::Named(named) => {
-            reopened = step(Step::Sources, || sources(me, named, parent))?;
-            &reopened
-        }
+        // Leaked, as all that the child owns is: its descriptors are closed for real below.
+        Sources::Named(named) => Box::leak(Box::new(step(Step::Sources, || sources(me, named, parent))?)),
     };
     let root = step(Step::Root, || rootfs.enter(me))?;
     let mounted = step(Step::Mounts, || rootfs.mount_all(me, root))?;

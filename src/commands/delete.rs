@@ -46,7 +46,7 @@ pub(super) fn delete(global: &Global, id: &str, force: bool) -> Result<u8> {
 }
 
 /// Kills the container and waits until its init process has ended.
-fn end(record: &Record, init: Option<&OwnedFd>) -> Result<()> {
+pub(super) fn end(record: &Record, init: Option<&OwnedFd>) -> Result<()> {
     match kill_container(record, init) {
         // It ended by itself just now.
         Err(error) if error.kind() == ErrorKind::WrongState => {}

@@ -1,7 +1,6 @@
 //! `start`: lets the init process of a created container go on to its program.
 
-use super::delete::PATIENCE;
-use super::kill::kill_container;
+use super::delete::end;
 use super::{Global, ON_HOST, observe, wrong_state};
 use crate::container::record::Record;
 use crate::container::report::HookState;
@@ -24,9 +23,7 @@ pub(super) fn start(global: &Global, id: &str) -> Result<u8> {
             run_poststart(&live.record, &ON_HOST).inspect_err(|_| {
                 // The container is killed (runtime.md, Lifecycle 9; since version 1.3 no longer just a warning). The
                 // hook's failure is the news; the container may have ended by itself.
-                let _ = kill_container(&live.record, Some(&live.init));
-                // So that whoever hears of the failure finds it stopped.
-                let _ = pidfd::wait_exit(&live.init, Some(PATIENCE));
+                let _ = end(&live.record, Some(&live.init));
             })?;
             Ok(0)
         }

@@ -72,10 +72,28 @@ impl Root {
     /// The containers in it; `None` when there is no such directory.
     pub fn open(&self) -> Result<Option<Store>> {
         match fs::open(&self.path, Access::ReadDir) {
-            Ok(dir) => Ok(Some(Store { dir: Rc::new(dir) })),
+            Ok(dir) => {
+                self.check_private(&dir)?;
+                Ok(Some(Store { dir: Rc::new(dir) }))
+            }
             Err(error) if error.is(Errno::ENOENT) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// `$XDG_RUNTIME_DIR` may be anything in a strange environment, such as a directory that others can write to and plant
+    /// containers in (CVE-2015-1331 and its family). What `--root` names is the caller's choice.
+    fn check_private(&self, dir: &OwnedFd) -> Result<()> {
+        if self.kind != RootKind::User {
+            return Ok(());
+        }
+        let stat = fs::stat(dir)?;
+        if stat.uid == machine::effective_uid() && stat.mode & 0o022 == 0 {
+            return Ok(());
+        }
+        let text = format!("{} belongs to user {} with mode {:o}", self.path.display(), stat.uid, stat.mode & 0o7777);
+        Err(Error::new(ErrorKind::Denied, text)
+            .hint("it must be the caller's own and not writable by others: use --root"))
     }
 
     /// As [`Root::open`]; makes the directory if it is missing, for its owner alone.
@@ -404,6 +422,18 @@ mod tests {
         let below_a_file = Root::choose(Some(Path::new("/proc/version/x"))).unwrap();
         let text = text_of(below_a_file.open_or_make());
         assert!(text.contains("--root /proc/version/x") && text.ends_with(": not a directory"), "{text}");
+    }
+
+    #[test]
+    fn the_users_own_directory_must_be_private() {
+        let (directory, ..) = store("private");
+        let open = |mode| {
+            std::fs::set_permissions(&directory.0, std::fs::Permissions::from_mode(mode)).unwrap();
+            Root { path: directory.0.clone(), kind: RootKind::User }.open()
+        };
+        assert!(open(0o1700).is_ok() && open(0o755).is_ok());
+        assert!(text_of(open(0o1777)).contains("with mode 1777"));
+        assert!(text_of(open(0o770)).contains("not writable by others"));
     }
 
     #[test]

@@ -77,10 +77,9 @@ impl<'a> Conversation<'a> {
         let gated = self.prepared.gate.is_some();
         while !(self.ready && gated) {
             let ready = poll(&[(self.child.as_fd(), Interest::Read), (signals.as_fd(), Interest::Read)], None)?;
-            if ready[1] {
-                self.take_signals(signals)?;
-            }
+            // What the child says comes first: whether it is ready decides on what a signal does.
             if !ready[0] {
+                self.take_signals(signals)?;
                 continue;
             }
             match self.child.receive::<Report>()? {
@@ -126,11 +125,11 @@ impl<'a> Conversation<'a> {
         self.proceed(None)
     }
 
-    /// Lets the child go on. That it is gone is no error here: its last words, or how it died, are read next.
+    /// A child that is gone does not proceed; its last words, or how it died, come next.
     fn proceed(&self, file: Option<&OwnedFd>) -> Result<()> {
         match self.child.send(&Order::Proceed, file.map(AsFd::as_fd)) {
             Err(error) if error.is(Errno::EPIPE) || error.is(Errno::ECONNRESET) => Ok(()),
-            sent => sent,
+            result => result,
         }
     }
 

@@ -63,9 +63,8 @@ pub fn receive(socket: impl AsFd) -> Result<Option<(Vec<u8>, Option<OwnedFd>)>> 
                 }
                 break message.bytes;
             }
-            // The other side died without reading what we had sent.
-            Err(Errno::ECONNRESET) => return Ok(None),
-            Err(Errno::EINTR) => {}
+            // The other side is gone and has not read what we had sent. That is told once, and before its last words.
+            Err(Errno::ECONNRESET | Errno::EINTR) => {}
             Err(errno) => return Err(Error::sys("recvmsg", errno)),
         }
     };
