@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// How long a killed init process, and after it its cgroup, may take to go.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Deletes `id`: a stopped or never started one, any with `force`, which also takes an unknown one for deleted.
 pub(super) fn delete(global: &Global, id: &str, force: bool) -> Result<u8> {

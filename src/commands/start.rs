@@ -7,7 +7,6 @@ use crate::container::report::HookState;
 use crate::container::status::{Container, Status};
 use crate::error::{Result, phrase};
 use crate::hooks::{self, Kind, Place};
-use crate::sys::pidfd;
 
 /// Starts `id`. Returns when the program is about to be executed and the poststart hooks have run.
 pub(super) fn start(global: &Global, id: &str) -> Result<u8> {

@@ -294,21 +294,29 @@ impl Entry {
 
     /// Removes the directory with what is in it. What is gone already is fine.
     pub fn remove(&self) -> Result<()> {
+        /// A `create` that is at work on the same id, and about to notice, writes a few files at most.
+        const ATTEMPTS: usize = 100;
         // The state file goes first: what remains if we are interrupted counts as no container.
         for name in [STATE, GATE] {
             allow_missing(fs::unlink_at(&self.dir, name))?;
         }
-        match fs::rmdir_at(&self.root, self.id.as_str()) {
-            Err(error) if error.is(Errno::ENOTEMPTY) => {}
-            result => return allow_missing(result),
+        for _ in 0..ATTEMPTS {
+            match fs::rmdir_at(&self.root, self.id.as_str()) {
+                Err(error) if error.is(Errno::ENOTEMPTY) => self.empty()?,
+                result => return allow_missing(result),
+            }
         }
+        allow_missing(fs::rmdir_at(&self.root, self.id.as_str()))
+    }
+
+    fn empty(&self) -> Result<()> {
         for name in fs::names(&self.dir)? {
             allow_missing(match fs::unlink_at(&self.dir, &name) {
                 Err(error) if error.is(Errno::EISDIR) => fs::rmdir_at(&self.dir, &name),
                 result => result,
             })?;
         }
-        allow_missing(fs::rmdir_at(&self.root, self.id.as_str()))
+        Ok(())
     }
 
     fn write(&self, record: &Record) -> Result<()> {
