@@ -67,6 +67,14 @@ impl Error {
         Self { kind, chain: vec![call.into()], errno: Some(errno as i32) }
     }
 
+    /// A call of the standard library that failed. `call` is as in [`Error::sys`].
+    pub fn io(call: impl Into<String>, error: &std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(errno) => Self::sys(call, Errno::from_raw(errno)),
+            None => Self::new(ErrorKind::System, error.to_string()).context(call),
+        }
+    }
+
     /// The same error with a text of at most `limit` bytes, for where only so much fits.
     #[must_use]
     pub fn shortened(self, limit: usize) -> Self {
@@ -119,13 +127,9 @@ impl Error {
     pub fn hint(mut self, advice: impl AsRef<str>) -> Self {
         let told = self.text();
         self.chain = vec![format!("{told} ({})", advice.as_ref())];
-        self.errno_in_text();
-        self
-    }
-
-    /// After `hint` the errno's text stands in the chain already.
-    fn errno_in_text(&mut self) {
+        // Its text stands before the advice already.
         self.errno = None;
+        self
     }
 
     fn text(&self) -> String {
@@ -138,9 +142,10 @@ impl Error {
     }
 }
 
-/// The C library's text of `errno` in lower case, which is what engines match on.
+/// The C library's text of `errno` in lower case, which is what engines match on. (That of nix differs for a few.)
 pub fn errno_text(errno: Errno) -> String {
-    errno.desc().to_lowercase()
+    let text = std::io::Error::from_raw_os_error(errno as i32).to_string().to_lowercase();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// Adds context to the error of a `Result`.
@@ -183,4 +188,24 @@ pub mod phrase {
     pub const NEEDS_CONSOLE_SOCKET: &str = "cannot allocate tty if onggi will detach without setting console socket";
     /// A console socket that nothing would be sent to.
     pub const USELESS_CONSOLE_SOCKET: &str = "cannot use console socket if onggi will not detach or allocate tty";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::errno_text;
+    use crate::sys::Errno;
+
+    #[test]
+    fn texts_of_errnos() {
+        for (errno, text) in [
+            (Errno::ENOENT, "no such file or directory"),
+            (Errno::EPERM, "operation not permitted"),
+            (Errno::EOPNOTSUPP, "operation not supported"),
+            (Errno::ERANGE, "numerical result out of range"),
+            (Errno::ELOOP, "too many levels of symbolic links"),
+            (Errno::EXDEV, "invalid cross-device link"),
+        ] {
+            assert_eq!(errno_text(errno), text);
+        }
+    }
 }

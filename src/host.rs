@@ -2,8 +2,13 @@
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::fs::{self, Access};
-use crate::sys::{Errno, machine};
+use crate::sys::machine;
+use procfs::FromBufRead;
+use procfs::process::Status;
 use std::path::Path;
+
+/// Where every host mounts the unified cgroup hierarchy.
+pub const CGROUP_MOUNT: &str = "/sys/fs/cgroup";
 
 /// Far more than the files read here hold, in bytes.
 const LARGEST_FILE: usize = 1 << 20;
@@ -37,22 +42,16 @@ impl Host {
     /// # Errors
     /// When `/proc` can't be read or is not the kernel's.
     pub fn read() -> Result<Self> {
-        let status = read("/proc/self/status")?;
-        let field = |name: &str| {
-            field(&status, name).ok_or_else(|| Error::sys(format!("/proc/self/status: {name}"), Errno::EPROTO))
-        };
-        let hex = |name: &str| {
-            u64::from_str_radix(field(name)?, 16)
-                .map_err(|_| Error::sys(format!("/proc/self/status: {name}"), Errno::EPROTO))
-        };
-        let threads = field("Threads")?.parse();
+        let odd = |why: String| Error::new(ErrorKind::Unsupported, why).context("/proc/self/status");
+        let status = Status::from_buf_read(read("/proc/self/status")?.as_bytes());
+        let status = status.map_err(|error| odd(error.to_string()))?;
         Ok(Self {
             euid: machine::effective_uid(),
             in_user_namespace: machine::in_user_namespace(),
-            threads: threads.map_err(|_| Error::sys("/proc/self/status: Threads", Errno::EPROTO))?,
-            bounding: hex("CapBnd")?,
-            permitted: hex("CapPrm")?,
-            ignored_signals: hex("SigIgn")?,
+            threads: status.threads,
+            bounding: status.capbnd.ok_or_else(|| odd("no CapBnd".to_owned()))?,
+            permitted: status.capprm,
+            ignored_signals: status.sigign,
             own_cgroup: own_cgroup(&read("/proc/self/cgroup")?),
             apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
@@ -85,10 +84,6 @@ fn read(path: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
-    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
-}
-
 /// The `0::` line of `/proc/self/cgroup`, which is cgroup v2's; without one, the root.
 fn own_cgroup(cgroups: &str) -> String {
     cgroups.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/").to_owned()
@@ -110,11 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn fields() {
-        let status = "Name:\tThreads: 9\nThreads:\t1\nCapBnd:\t000001ffffffffff\n";
-        assert_eq!(field(status, "Threads"), Some("1"));
-        assert_eq!(field(status, "CapBnd"), Some("000001ffffffffff"));
-        assert_eq!(field(status, "CapPrm"), None);
+    fn own_cgroups() {
         assert_eq!(own_cgroup("1:cpu:/x\n0::/user.slice/a\n"), "/user.slice/a");
         assert_eq!(own_cgroup("1:cpu:/x\n"), "/");
     }

@@ -6,7 +6,7 @@
 //! they may explain.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::{Errno, clock};
+use crate::sys::clock;
 use serde::Serialize;
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -52,10 +52,12 @@ impl Log {
     /// One that names `path`; its parent directory is not made.
     pub fn open(path: Option<&Path>, format: Format, debug: bool) -> Result<Self> {
         let open = |path: &Path| {
-            OpenOptions::new().append(true).create(true).mode(0o644).open(path).map_err(|error| {
-                Error::sys(format!("open {}", path.display()), Errno::from_raw(error.raw_os_error().unwrap_or(0)))
-                    .context("--log")
-            })
+            OpenOptions::new()
+                .append(true)
+                .create(true)
+                .mode(0o644)
+                .open(path)
+                .map_err(|error| Error::io(format!("open {}", path.display()), &error).context("--log"))
         };
         let file = path.map(open).transpose()?;
         Ok(Self { file, format, debug, warnings: RefCell::default() })

@@ -20,13 +20,16 @@ const NOT_EXECUTED: u8 = 255;
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
+    // First thing, even before the arguments are understood: this process is about to be replaced, and all it did
+    // would be done twice.
+    let sealed = if commands::may_enter_container(&argv) { seal::ensure() } else { Ok(()) };
     ExitCode::from(match cli::read_globals(&argv) {
-        Ok((globals, rest)) => with_globals(globals, rest),
+        Ok((globals, rest)) => with_globals(globals, rest, sealed),
         Err(refusal) => refuse(&Log::default(), &refusal),
     })
 }
 
-fn with_globals(globals: Globals, rest: Rest) -> u8 {
+fn with_globals(globals: Globals, rest: Rest, sealed: Result<()>) -> u8 {
     let log = match Log::open(globals.log.as_deref(), globals.log_format, globals.debug) {
         Ok(log) => log,
         Err(error) => return fail(&Log::default(), &error),
@@ -36,15 +39,14 @@ fn with_globals(globals: Globals, rest: Rest) -> u8 {
             show(&text);
             0
         }
-        Ok(Action::Run(command)) => run(globals, log, command),
+        Ok(Action::Run(command)) => run(globals, log, command, sealed),
         Err(refusal) => refuse(&log, &refusal),
     }
 }
 
-fn run(globals: Globals, log: Log, command: Command) -> u8 {
-    // First thing: from here on nothing of ours that a container can reach may be writable.
+fn run(globals: Globals, log: Log, command: Command, sealed: Result<()>) -> u8 {
     if command.enters_container()
-        && let Err(error) = seal::ensure()
+        && let Err(error) = sealed
     {
         return fail(&log, &error);
     }
@@ -57,8 +59,7 @@ fn run(globals: Globals, log: Log, command: Command) -> u8 {
     }
     let Globals { cgroup, systemd_cgroup, rootless, .. } = globals;
     let global = Global { root, log, cgroup, systemd_cgroup, rootless };
-    let result: Result<u8> = commands::dispatch(&global, command);
-    match result {
+    match commands::dispatch(&global, command) {
         Ok(status) => {
             global.log.settle();
             status

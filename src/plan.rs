@@ -4,6 +4,7 @@ use crate::bundle::Bundle;
 use crate::cgroup;
 use crate::container::id::ContainerId;
 use crate::container::record::{self, Phase, Record};
+use crate::container::status;
 use crate::error::{Error, ErrorKind, Result, phrase};
 use crate::hooks::{self, Hooks};
 use crate::host::Host;
@@ -88,9 +89,8 @@ impl Plan {
             phase: Phase::Creating,
             pid: None,
             start_time: None,
-            boot_id: crate::container::status::boot_id(),
+            boot_id: status::boot_id(),
             cgroup: self.cgroup.as_ref().map(|cgroup| cgroup.path.as_str().to_owned()),
-            systemd: false,
             private_pid_namespace: self.namespaces.create.has(CloneFlags::PID),
             annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect::<BTreeMap<_, _>>(),
             poststart: self.hooks.poststart.clone(),

@@ -4,7 +4,6 @@ mod locate;
 mod repair;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::Errno;
 use oci_spec::runtime::Spec;
 use serde::Deserialize;
 use serde_json::Value;
@@ -31,16 +30,12 @@ impl Bundle {
     /// # Errors
     /// `NotFound` when the directory or the file is missing; `InvalidConfig` with line and column, or with the field.
     pub fn load(dir: &Path) -> Result<Self> {
-        let dir = std::fs::canonicalize(dir).map_err(|error| from_io(format!("chdir {}", dir.display()), &error))?;
+        let dir = std::fs::canonicalize(dir).map_err(|error| Error::io(format!("chdir {}", dir.display()), &error))?;
         let path = dir.join("config.json");
         let (spec, warnings) = parse(&read(&path)?).map_err(|error| error.context(path.display().to_string()))?;
         check_version(spec.version())?;
         Ok(Self { dir, spec, warnings })
     }
-}
-
-fn from_io(doing: String, error: &std::io::Error) -> Error {
-    Error::sys(doing, Errno::from_raw(error.raw_os_error().unwrap_or(0)))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -49,7 +44,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
             ErrorKind::NotFound,
             format!("JSON specification file config.json not found: {}", path.display()),
         ),
-        _ => from_io(format!("read {}", path.display()), &error),
+        _ => Error::io(format!("read {}", path.display()), &error),
     };
     let file = std::fs::File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();

@@ -1,9 +1,11 @@
 //! One open cgroup directory and its files.
 
-use super::path::{CgroupPath, MOUNT_POINT};
+use super::path::CgroupPath;
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::host::CGROUP_MOUNT;
 use crate::sys::Errno;
 use crate::sys::fs::{self, Access, Resolve, magic};
+use crate::sys::poll::{Interest, poll};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -25,15 +27,15 @@ impl Directory {
     /// # Errors
     /// `Unsupported` on hosts with cgroup v1 or with both.
     pub(super) fn root() -> Result<Self> {
-        let fd = fs::open(MOUNT_POINT, Access::Dir).context("cgroup hierarchy")?;
+        let fd = fs::open(CGROUP_MOUNT, Access::Dir).context("cgroup hierarchy")?;
         if fs::filesystem_magic(&fd)? != magic::CGROUP2 {
             let message = format!(
-                "{MOUNT_POINT} is not a cgroup v2 mount, and onggi knows no other: \
+                "{CGROUP_MOUNT} is not a cgroup v2 mount, and onggi knows no other: \
                  boot the host with systemd.unified_cgroup_hierarchy=1, or mount cgroup2 there"
             );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        Ok(Self { fd, shown: MOUNT_POINT.to_owned() })
+        Ok(Self { fd, shown: CGROUP_MOUNT.to_owned() })
     }
 
     /// The cgroup at `path`, opened in one go: no link and no other mount on the way.
@@ -154,7 +156,7 @@ impl Directory {
             if left.is_zero() {
                 return Ok(false);
             }
-            fs::wait_changed(&file, left)?;
+            poll(&[(file.as_fd(), Interest::Change)], Some(left))?;
         }
     }
 

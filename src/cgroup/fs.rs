@@ -1,7 +1,7 @@
 //! The cgroupfs driver: makes a container's cgroup by hand, below whatever is there.
 
 use super::directory::{Directory, is_gone};
-use super::existing::{Existing, REMOVAL_TIMEOUT};
+use super::existing::{Existing, PATIENCE};
 use super::path::CgroupPath;
 use super::resources::{IfMissing, Write};
 use super::{IfDenied, Plan};
@@ -212,7 +212,7 @@ impl Drop for Undo {
         for path in self.made.iter().rev() {
             let Ok(Some(cgroup)) = Existing::open(path) else { continue };
             // Parents may have been taken by others meanwhile; what is in them is not ours to remove.
-            let _ = if *path == self.path { cgroup.remove(REMOVAL_TIMEOUT) } else { cgroup.remove_if_empty() };
+            let _ = if *path == self.path { cgroup.remove(PATIENCE) } else { cgroup.remove_if_empty() };
         }
     }
 }

@@ -15,10 +15,10 @@ mod resources;
 mod weight;
 
 pub use devices::Program;
-pub use existing::{Existing, REMOVAL_TIMEOUT};
+pub use existing::Existing;
 pub use fs::Cgroup;
-pub use path::{CgroupPath, MOUNT_POINT};
-pub use resources::{IfMissing, Write};
+pub use path::CgroupPath;
+pub use resources::Write;
 
 use crate::error::Result;
 use oci_spec::runtime::LinuxResources;

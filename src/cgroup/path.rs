@@ -1,12 +1,10 @@
 //! Where a container's cgroup lies in the hierarchy.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::CGROUP_MOUNT;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
-
-/// Where every host mounts the unified hierarchy.
-pub const MOUNT_POINT: &str = "/sys/fs/cgroup";
 
 /// The field of config.json that names the cgroup.
 const FIELD: &str = "linux.cgroupsPath";
@@ -81,7 +79,7 @@ impl CgroupPath {
 /// Shown as the directory on the host.
 impl fmt::Display for CgroupPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{MOUNT_POINT}{}", self.0)
+        write!(f, "{CGROUP_MOUNT}{}", self.0)
     }
 }
 

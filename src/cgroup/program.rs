@@ -173,7 +173,7 @@ mod tests {
         let mut at = 0;
         loop {
             let now = program[at];
-            let (target, source) = (usize::from(now.target()), usize::from(now.source()));
+            let (target, source) = (usize::from(now.registers & 0xf), usize::from(now.registers >> 4));
             let immediate = i64::from(now.immediate).cast_unsigned();
             let low = u64::from(now.immediate.cast_unsigned());
             at += 1;

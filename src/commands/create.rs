@@ -41,7 +41,7 @@ pub(super) struct Made {
 }
 
 /// Runs `onggi create`.
-pub fn create(global: &Global, args: &CreateArgs) -> Result<u8> {
+pub(super) fn create(global: &Global, args: &CreateArgs) -> Result<u8> {
     let made = make(global, args, Attachment::Gated)?;
     if let Err(error) = made.write_pid_file() {
         return Err(made.undo(global, error));

@@ -1,16 +1,12 @@
 //! `kill`: sends a signal to a container's init process, or to all of its processes.
 
 use super::{Global, cgroup, wrong_state};
-use crate::cgroup::Existing;
 use crate::container::record::Record;
 use crate::container::status::living_init;
-use crate::error::{Context, Error, ErrorKind, Result, phrase};
+use crate::error::{Error, ErrorKind, Result, phrase};
+use crate::sys::signal::number;
 use crate::sys::{Errno, pidfd, signal_name};
 use std::os::fd::OwnedFd;
-
-/// SIGKILL and SIGTERM have the same numbers on every architecture.
-const SIGKILL: i32 = 9;
-const SIGTERM: i32 = 15;
 
 /// Sends `signal` to `id` and returns without waiting for an effect. Takes no lock: a signal must get through while
 /// another command waits.
@@ -21,7 +17,7 @@ pub(super) fn kill(global: &Global, id: &str, signal: &str, all: bool) -> Result
     let init = living_init(&record)?;
     if all {
         kill_all(&record, init.as_ref(), signal)?;
-    } else if signal == SIGKILL {
+    } else if signal == number::KILL {
         if !kill_container(&record, init.as_ref())? {
             return Err(wrong_state(phrase::NOT_RUNNING));
         }
@@ -34,7 +30,7 @@ pub(super) fn kill(global: &Global, id: &str, signal: &str, all: bool) -> Result
 
 fn parse(signal: &str) -> Result<i32> {
     if signal.is_empty() {
-        return Ok(SIGTERM);
+        return Ok(number::TERMINATE);
     }
     signal_name::number(signal)
         .ok_or_else(|| Error::new(ErrorKind::InvalidArgument, format!("unknown signal \"{signal}\"")))
@@ -52,7 +48,7 @@ pub(super) fn kill_container(record: &Record, init: Option<&OwnedFd>) -> Result<
             found
         }
         (_, Some(init)) => {
-            send(init, SIGKILL)?;
+            send(init, number::KILL)?;
             true
         }
         (_, None) => false,
@@ -70,32 +66,17 @@ pub(super) fn kill_container(record: &Record, init: Option<&OwnedFd>) -> Result<
 /// namespace. None left is a success.
 fn kill_all(record: &Record, init: Option<&OwnedFd>, signal: i32) -> Result<()> {
     match (cgroup(record)?, init) {
-        (Some(cgroup), _) if signal == SIGKILL => {
+        (Some(cgroup), _) if signal == number::KILL => {
             cgroup.kill()?;
             if cgroup.frozen()? {
                 cgroup.thaw()?;
             }
             Ok(())
         }
-        (Some(cgroup), _) => signal_each(&cgroup, signal),
+        (Some(cgroup), _) => cgroup.signal(signal).map(drop),
         (None, Some(init)) => send(init, signal),
         (None, None) => Ok(()),
     }
-}
-
-/// A pid read from the cgroup may belong to another process by the time its pidfd is open, but not if the cgroup lists
-/// it once more after that.
-fn signal_each(cgroup: &Existing, signal: i32) -> Result<()> {
-    let opened = cgroup.pids()?.into_iter().filter_map(|pid| Some((pid, pidfd::open(pid).ok()?)));
-    let opened: Vec<(i32, OwnedFd)> = opened.collect();
-    let still_there = cgroup.pids()?;
-    for (_, process) in opened.iter().filter(|(pid, _)| still_there.contains(pid)) {
-        match pidfd::send_signal(process, signal) {
-            Err(error) if error.is(Errno::ESRCH) => {}
-            result => result.context("signal the container's processes")?,
-        }
-    }
-    Ok(())
 }
 
 /// To the init process. One that was reaped since we looked has stopped.
@@ -113,8 +94,8 @@ mod tests {
 
     #[test]
     fn signals() {
-        assert_eq!(parse("").unwrap(), SIGTERM);
-        assert_eq!(parse("KILL").unwrap(), SIGKILL);
+        assert_eq!(parse("").unwrap(), number::TERMINATE);
+        assert_eq!(parse("KILL").unwrap(), number::KILL);
         assert_eq!(parse("-9").unwrap(), -9);
         assert_eq!(parse("BOGUS").unwrap_err().to_string(), "unknown signal \"BOGUS\"");
     }

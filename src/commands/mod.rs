@@ -22,7 +22,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::{Environment, Place};
 use crate::host;
 use crate::log::Log;
-use crate::sys::Errno;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -137,6 +137,14 @@ pub enum Command {
     Version,
 }
 
+/// The commands for which [`Command::enters_container`] holds, as typed.
+const ENTERING: [&str; 2] = ["create", "run"];
+
+/// Whether the command line `argv` may be one that enters a container: certainly not when it has none of their names.
+pub fn may_enter_container(argv: &[OsString]) -> bool {
+    argv.iter().skip(1).any(|argument| ENTERING.iter().any(|name| argument == name))
+}
+
 impl Command {
     /// Whether a process of ours becomes one of the container, so that our executable must be protected from it.
     pub fn enters_container(&self) -> bool {
@@ -193,5 +201,5 @@ fn print(text: &str) -> Result<()> {
     stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
-        .map_err(|error| Error::sys("write to stdout", Errno::from_raw(error.raw_os_error().unwrap_or(0))))
+        .map_err(|error| Error::io("write to stdout", &error))
 }

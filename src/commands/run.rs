@@ -11,7 +11,7 @@ use crate::sys::reap;
 use std::os::fd::AsFd;
 
 /// Runs `onggi run`; in the foreground the status is the program's.
-pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
+pub(super) fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     let attachment = if args.detach { Attachment::Detached } else { Attachment::Foreground };
     if attachment == Attachment::Foreground && !args.no_subreaper {
         // What the container leaves behind comes to us, and not to an ancestor that doesn't expect it.

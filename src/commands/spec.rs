@@ -2,7 +2,7 @@
 
 use super::wrong_state;
 use crate::error::{Error, Result};
-use crate::sys::{Errno, machine};
+use crate::sys::machine;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -51,7 +51,7 @@ pub(super) fn spec(bundle: Option<&Path>, rootless: bool) -> Result<u8> {
 }
 
 fn failed(doing: &str, path: &Path, error: &std::io::Error) -> Error {
-    Error::sys(format!("{doing} {}", path.display()), Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+    Error::io(format!("{doing} {}", path.display()), error)
 }
 
 fn rootless_template(uid: u32, gid: u32) -> String {

@@ -38,10 +38,6 @@ pub struct Record {
     /// The container's cgroup below the cgroup2 mount; none with `--cgroup-manager disabled`.
     #[serde(default)]
     pub cgroup: Option<String>,
-    /// Whether systemd made the cgroup. Later commands follow this, not their flags: engines call `delete` and `update`
-    /// without `--systemd-cgroup`.
-    #[serde(default)]
-    pub systemd: bool,
     /// Whether the init process is number 1 of a PID namespace made for it, so that its end ends all others.
     #[serde(default)]
     pub private_pid_namespace: bool,

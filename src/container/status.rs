@@ -5,6 +5,8 @@ use super::store::Entry;
 use crate::error::{Context, Error, Result};
 use crate::sys::fs::{self, Access};
 use crate::sys::{Errno, pidfd};
+use procfs::FromRead;
+use procfs::process::Stat;
 use serde::Serialize;
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -114,13 +116,13 @@ pub fn living_init(record: &Record) -> Result<Option<OwnedFd>> {
         Err(error) => return Err(error),
     };
     let same_boot = || record.boot_id.as_ref().is_none_or(|recorded| boot_id().is_none_or(|now| now == *recorded));
-    let lives = stat(pid)?.is_some_and(|stat| !stat.ended && stat.start_time == start_time) && same_boot();
+    let lives = stat(pid)?.is_some_and(|stat| !has_ended(&stat) && stat.starttime == start_time) && same_boot();
     Ok(lives.then_some(init))
 }
 
 /// When the process `pid` started, in clock ticks since boot; `None` when there is no such process.
 pub fn start_time(pid: i32) -> Result<Option<u64>> {
-    Ok(stat(pid)?.map(|stat| stat.start_time))
+    Ok(stat(pid)?.map(|stat| stat.starttime))
 }
 
 /// The kernel's boot id, where procfs has one.
@@ -128,34 +130,21 @@ pub fn boot_id() -> Option<String> {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim_end().to_owned())
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Stat {
-    /// A zombie or dead.
-    ended: bool,
-    start_time: u64,
-}
-
 fn stat(pid: i32) -> Result<Option<Stat>> {
     let path = format!("/proc/{pid}/stat");
     let gone = |error: &Error| error.is(Errno::ENOENT) || error.is(Errno::ESRCH);
-    // The kernel makes the line whole for one read; its longest fields come after those we want.
-    let mut text = [0; 1024];
+    // The kernel makes the line whole for one read: a name of at most 64 bytes and some fifty numbers.
+    let mut text = [0; 4096];
     let length = match fs::open(&path, Access::Read).and_then(|file| fs::read(&file, &mut text)) {
         Err(error) if gone(&error) => return Ok(None),
         result => result.with_context(|| path.clone())?,
     };
-    let text = &text[..length];
-    parse_stat(text).map(Some).ok_or_else(|| Error::sys(format!("read {path}"), Errno::EPROTO))
+    Stat::from_read(&text[..length]).map(Some).map_err(|_| Error::sys(format!("read {path}"), Errno::EPROTO))
 }
 
-/// proc_pid_stat(5): the second field is the program's name in parentheses and may itself hold anything.
-fn parse_stat(text: &[u8]) -> Option<Stat> {
-    let name_end = text.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = std::str::from_utf8(&text[name_end + 1..]).ok()?.split_ascii_whitespace();
-    let state = fields.next()?;
-    // Field 22; the state was field 3.
-    let start_time = fields.nth(18)?.parse().ok()?;
-    Some(Stat { ended: matches!(state, "Z" | "X" | "x"), start_time })
+/// Whether the process is a zombie or dead.
+fn has_ended(stat: &Stat) -> bool {
+    matches!(stat.state, 'Z' | 'X' | 'x')
 }
 
 #[cfg(test)]
@@ -163,19 +152,18 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
 mod tests {
     use super::*;
 
-    fn check(text: &str, expected: Option<(bool, u64)>) {
-        let expected = expected.map(|(ended, start_time)| Stat { ended, start_time });
-        assert_eq!(parse_stat(text.as_bytes()), expected, "{text:?}");
-    }
-
     #[test]
-    fn stat_lines() {
-        let rest = "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21";
-        check(&format!("7 (sh) S {rest}\n"), Some((false, 4711)));
-        check(&format!("7 (a) Z 1 (b) R {rest}\n"), Some((false, 4711)));
-        check(&format!("7 (sh) Z {rest}\n"), Some((true, 4711)));
-        check("7 (sh) S 1 2 3\n", None);
-        check("", None);
+    fn the_name_of_a_program_says_nothing_about_its_state() {
+        let rest = "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35";
+        let check = |name_and_state: &[u8], ended: bool| {
+            let line = [b"7 (", name_and_state, b" ", rest.as_bytes(), b"\n"].concat();
+            let stat = Stat::from_read(line.as_slice()).unwrap();
+            assert_eq!((has_ended(&stat), stat.starttime), (ended, 4711), "{name_and_state:?}");
+        };
+        check(b"sh) S", false);
+        check(b"sh) Z", true);
+        check(b"a) Z 1 (b) R", false);
+        check(b"\xff\n) X", true);
     }
 
     #[test]

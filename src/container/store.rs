@@ -112,10 +112,7 @@ impl Root {
             }
             Ok(())
         };
-        make().map_err(|error| {
-            Error::sys(format!("mkdir {}", self.path.display()), Errno::from_raw(error.raw_os_error().unwrap_or(0)))
-                .context(self.shown())
-        })?;
+        make().map_err(|error| Error::io(format!("mkdir {}", self.path.display()), &error).context(self.shown()))?;
         self.open()?.ok_or_else(|| Error::sys(format!("open {}", self.path.display()), Errno::ENOENT))
     }
 
@@ -229,11 +226,6 @@ impl Drop for Lock {
 }
 
 impl Entry {
-    /// The container's name.
-    pub fn id(&self) -> &ContainerId {
-        &self.id
-    }
-
     /// Who owns the directory, so who made the container.
     pub fn owner(&self) -> u32 {
         self.owner
@@ -246,7 +238,7 @@ impl Entry {
     /// `NotFound` when the container was deleted meanwhile.
     pub fn lock(&self) -> Result<Lock> {
         let file = std::fs::File::from(fs::duplicate(self.dir.as_fd())?);
-        file.lock().map_err(|error| Error::sys("flock", Errno::from_raw(error.raw_os_error().unwrap_or(0))))?;
+        file.lock().map_err(|error| Error::io("flock", &error))?;
         if fs::stat(&file)?.links == 0 {
             return Err(not_exist());
         }
@@ -369,16 +361,6 @@ impl Claim {
         fs::open_at(&self.entry.dir, GATE, Access::ReadWrite, Resolve::Beneath)
     }
 
-    /// The container's name.
-    pub fn id(&self) -> &ContainerId {
-        &self.entry.id
-    }
-
-    /// The container's directory.
-    pub fn entry(&self) -> &Entry {
-        &self.entry
-    }
-
     /// The container stands: its directory stays.
     pub fn keep(mut self) -> Entry {
         self.kept = true;
@@ -478,14 +460,14 @@ mod tests {
     fn half_a_container_is_none() {
         let (directory, store, id) = store("half");
         let claim = store.claim(&id).unwrap();
-        assert_eq!(text_of(claim.entry().load()), phrase::NOT_EXIST);
+        assert_eq!(text_of(claim.entry.load()), phrase::NOT_EXIST);
         std::fs::write(directory.0.join("web/state.json"), "{").unwrap();
-        let text = text_of(claim.entry().load());
+        let text = text_of(claim.entry.load());
         assert!(text.starts_with("container does not exist: state.json: EOF"), "{text}");
         claim.write(&record("other")).unwrap();
-        assert_eq!(text_of(claim.entry().load()), "container does not exist: state.json: is of container other");
+        assert_eq!(text_of(claim.entry.load()), "container does not exist: state.json: is of container other");
         claim.write(&record("web")).unwrap();
-        assert_eq!(claim.entry().load().unwrap(), record("web"));
+        assert_eq!(claim.entry.load().unwrap(), record("web"));
         std::fs::create_dir(directory.0.join("web/left")).unwrap();
         std::fs::write(directory.0.join("web/over"), "").unwrap();
     }
@@ -494,17 +476,17 @@ mod tests {
     fn gate() {
         let (_directory, store, id) = store("gate");
         let claim = store.claim(&id).unwrap();
-        assert!(!claim.entry().has_gate().unwrap());
+        assert!(!claim.entry.has_gate().unwrap());
         let gate = claim.open_gate().unwrap();
-        assert!(claim.entry().has_gate().unwrap());
-        let lock = claim.entry().lock().unwrap();
-        claim.entry().release(&lock).unwrap();
+        assert!(claim.entry.has_gate().unwrap());
+        let lock = claim.entry.lock().unwrap();
+        claim.entry.release(&lock).unwrap();
         let mut byte = [0; 8];
         assert_eq!(fs::read(&gate, &mut byte).unwrap(), 1);
         assert_eq!(byte[0], b'0');
-        assert!(!claim.entry().has_gate().unwrap());
+        assert!(!claim.entry.has_gate().unwrap());
         drop(claim.open_gate().unwrap());
-        assert_eq!(text_of(claim.entry().release(&lock)), phrase::NOT_RUNNING);
+        assert_eq!(text_of(claim.entry.release(&lock)), phrase::NOT_RUNNING);
     }
 
     #[test]
@@ -512,7 +494,7 @@ mod tests {
         let (_directory, store, id) = store("lock");
         let claim = store.claim(&id).unwrap();
         let other = store.find(&id).unwrap();
-        let lock = claim.entry().lock().unwrap();
+        let lock = claim.entry.lock().unwrap();
         let file = std::fs::File::from(fs::duplicate(other.dir.as_fd()).unwrap());
         assert!(file.try_lock().is_err());
         drop(lock);

@@ -32,11 +32,6 @@ impl Joins {
         self.of(CloneFlags::PID)
     }
 
-    /// The network namespace to join.
-    pub fn network(&self) -> Option<BorrowedFd<'_>> {
-        self.of(CloneFlags::NETWORK)
-    }
-
     fn of(&self, kind: CloneFlags) -> Option<BorrowedFd<'_>> {
         self.opened.iter().find(|(found, ..)| *found == kind).map(|(_, file, _)| file.as_fd())
     }

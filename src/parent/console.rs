@@ -73,7 +73,7 @@ const LAST_WORDS: usize = 1 << 20;
 pub struct Relay {
     master: OwnedFd,
     terminal: OwnedFd,
-    saved: Option<SavedMode>,
+    saved: SavedMode,
     /// Read, but not written to the container yet.
     input: Vec<u8>,
     input_open: bool,
@@ -93,12 +93,12 @@ pub struct Usable {
 
 impl Relay {
     fn start(master: OwnedFd, own: OwnTerminal) -> Result<Self> {
-        tty::set_nonblocking(&master)?;
+        fs::set_nonblocking(&master)?;
         let saved = tty::set_raw(&own.fd)?;
         Ok(Self {
             master,
             terminal: own.fd,
-            saved: Some(saved),
+            saved,
             input: Vec::new(),
             input_open: true,
             output: Vec::new(),
@@ -209,10 +209,8 @@ const COPYING: &str = "copy the container's output";
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        if let Some(saved) = self.saved.take() {
-            // The terminal may be gone, and then there is nothing to restore.
-            let _ = tty::restore(&self.terminal, &saved);
-        }
+        // The terminal may be gone, and then there is nothing to restore.
+        let _ = tty::restore(&self.terminal, &self.saved);
     }
 }
 

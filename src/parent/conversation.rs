@@ -15,15 +15,14 @@ use crate::hooks::{self, Environment, Kind, Place};
 use crate::host::Host;
 use crate::namespaces::Origin;
 use crate::rootfs::Sources;
-use crate::sys::Errno;
 use crate::sys::clone::CloneFlags;
-use crate::sys::namespace;
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::poll::{Interest, poll};
 use crate::sys::signal::{Signals, number};
-use crate::sys::signal_name;
+use crate::sys::{Errno, namespace, signal_name};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 /// A conversation with one child.
 #[derive(Debug)]
@@ -70,7 +69,9 @@ impl<'a> Conversation<'a> {
     /// first thing that happened to the child, which clone3 had started in its cgroup.
     pub fn hold(mut self, signals: &Signals, cgroup: Option<&Cgroup>, progress: &mut Progress) -> Result<Option<Done>> {
         match self.begin(cgroup) {
-            Err(error) if is_gone(&error) && self.is_stillborn(cgroup)? => return Ok(None),
+            Err(error) if is_gone(&error) && pidfd::wait_exit(self.done.init.pidfd(), Some(Duration::ZERO))? => {
+                return if self.is_stillborn(cgroup)? { Ok(None) } else { Err(self.death(cgroup)) };
+            }
             result => result?,
         }
         let gated = self.prepared.gate.is_some();
@@ -232,7 +233,7 @@ impl<'a> Conversation<'a> {
     }
 }
 
-/// Whether the error comes of a child that has ended or is ending.
+/// Whether the error may come of a child that has ended.
 fn is_gone(error: &Error) -> bool {
     error.is(Errno::ESRCH) || error.is(Errno::ENOENT)
 }

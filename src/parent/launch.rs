@@ -1,5 +1,6 @@
 //! Brings the init process up: cgroup, descriptors, clone, and the conversation until it is ready or runs.
 
+use super::console::{Console, Relay};
 use super::conversation::Conversation;
 use super::init_process::InitProcess;
 use super::prepare;
@@ -11,7 +12,6 @@ use crate::container::store::Claim;
 use crate::error::{Context, Result};
 use crate::handshake::Channel;
 use crate::host::Host;
-use crate::parent::console::{Console, Relay};
 use crate::plan::Plan;
 use crate::sys::clone::{Fork, clone3};
 use crate::sys::fs::{self, Access};
@@ -66,7 +66,6 @@ pub fn launch(
     signals: &Signals,
     progress: &mut Progress,
 ) -> Result<Launched> {
-    record.cgroup = plan.cgroup.as_ref().map(|cgroup| cgroup.path.as_str().to_owned());
     // What is about to be made is on disk before it is made, so that `delete --force` finds it whenever we are killed.
     claim.write(&record)?;
     let gate = if options.gated { Some(claim.open_gate()?) } else { None };

@@ -17,9 +17,7 @@ impl PidFile {
     /// working directory.
     pub fn plan(path: &Path) -> Result<Self> {
         let failed = || format!("--pid-file {}", path.display());
-        let absolute = std::path::absolute(path)
-            .map_err(|error| Error::sys("getcwd", Errno::from_raw(error.raw_os_error().unwrap_or(0))))
-            .with_context(failed)?;
+        let absolute = std::path::absolute(path).map_err(|error| Error::io("getcwd", &error)).with_context(failed)?;
         let parent = absolute.parent().ok_or_else(|| Error::sys("open", Errno::EISDIR)).with_context(failed)?;
         fs::open(parent, Access::Dir).with_context(failed)?;
         Ok(Self { path: absolute })

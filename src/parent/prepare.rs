@@ -8,7 +8,7 @@ use crate::namespaces::{Joins, Origin};
 use crate::plan::Plan;
 use crate::rootfs;
 use crate::sys::clone::{CloneFlags, SingleThreaded};
-use crate::sys::fs::{self, Access, magic};
+use crate::sys::fs::{self, Access, PROC_ROOT_INODE, magic};
 use std::os::fd::OwnedFd;
 
 /// Opens namespaces, the root filesystem, the sources of bind mounts and the host's procfs.
@@ -31,9 +31,6 @@ pub fn prepare(plan: Plan, record: &Record, host: &Host, gate: Option<OwnedFd>) 
         gate,
     })
 }
-
-/// The inode number of a procfs's root.
-const PROC_ROOT_INODE: u64 = 1;
 
 /// The host's procfs, proved to be the root of one.
 fn host_proc() -> Result<OwnedFd> {

@@ -39,11 +39,6 @@ pub enum Entered {
 }
 
 impl WorkingDirectory {
-    /// The path in the container.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
     /// Makes the directory with mode 0755 if it is missing, its parents likewise. After pivot, while umask is 0 and
     /// before the root becomes read-only.
     ///
@@ -129,7 +124,7 @@ mod tests {
         check("", "Cwd property must not be empty");
         check("a/b", "Cwd must be an absolute path");
         check("/a\0b", "contains a zero byte");
-        assert_eq!(plan(Path::new("/a/../b")).unwrap().path(), Path::new("/a/../b"));
+        assert_eq!(plan(Path::new("/a/../b")).unwrap().0, Path::new("/a/../b"));
     }
 
     #[test]

@@ -54,11 +54,6 @@ fn unsupported<T>(text: String) -> Result<T> {
 }
 
 impl Labels {
-    /// Whether there is anything to apply, which needs a procfs.
-    pub fn is_empty(&self) -> bool {
-        self.apparmor.is_none() && self.selinux.is_none()
-    }
-
     /// Has the kernel switch profile and label at the next execve, told through `proc`, a procfs that we trust: an
     /// ordinary file in its place would swallow the words (CVE-2019-16884).
     ///
@@ -68,7 +63,11 @@ impl Labels {
         if let Some(profile) = &self.apparmor {
             let doing = || format!("apply AppArmor profile \"{profile}\" (process.apparmorProfile)");
             let file = apparmor_file(&proc).with_context(doing)?;
-            fs::write(file, format!("exec {profile}").as_bytes()).with_context(doing)?;
+            fs::write(file, format!("exec {profile}").as_bytes()).map_err(|error| {
+                let unknown = error.is(Errno::ENOENT);
+                let error = error.context(doing());
+                if unknown { error.hint("no such profile is loaded: see apparmor_parser(8)") } else { error }
+            })?;
         }
         if let Some(label) = &self.selinux {
             let doing = || format!("apply SELinux label \"{label}\" (process.selinuxLabel)");

@@ -3,18 +3,18 @@
 //! [`plan`] turns the `process` block of config.json into a [`Plan`], whose parts the child applies one by one, in the
 //! order that the comments of their `apply` ask for.
 
-pub mod caps;
-pub mod cwd;
+mod caps;
+mod cwd;
 pub mod env;
 pub mod fds;
-pub mod identity;
-pub mod keyring;
-pub mod labels;
-pub mod program;
-pub mod rlimits;
-pub mod scheduling;
+mod identity;
+mod keyring;
+mod labels;
+mod program;
+mod rlimits;
+mod scheduling;
 pub mod stdio;
-pub mod terminal;
+mod terminal;
 
 use crate::error::Result;
 use crate::host::Host;
@@ -149,7 +149,7 @@ pub(crate) mod tests {
         assert!(!plan.no_new_privileges);
         assert_eq!(plan.terminal, None);
         assert!(plan.keyring.is_some());
-        assert!(plan.labels.is_empty());
+        assert_eq!(plan.labels, labels::Labels::default());
         assert_eq!(plan.environment.variables(), [] as [&str; 0]);
     }
 

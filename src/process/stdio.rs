@@ -3,14 +3,14 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::clone::InChild;
 use crate::sys::this_process::{self, Stdio};
-use crate::sys::{Errno, fs};
+use crate::sys::{Errno, fs, stdio};
 use std::os::fd::{AsFd, BorrowedFd};
 
 fn each<T>(mut visit: impl FnMut(Stdio, BorrowedFd<'_>) -> Result<T>) -> Result<[T; 3]> {
     Ok([
-        visit(Stdio::Stdin, std::io::stdin().as_fd())?,
-        visit(Stdio::Stdout, std::io::stdout().as_fd())?,
-        visit(Stdio::Stderr, std::io::stderr().as_fd())?,
+        visit(Stdio::Stdin, stdio::stdin())?,
+        visit(Stdio::Stdout, stdio::stdout())?,
+        visit(Stdio::Stderr, stdio::stderr())?,
     ])
 }
 

@@ -7,13 +7,10 @@ use super::{MountPlan, What};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::Errno;
 use crate::sys::clone::InChild;
-use crate::sys::fs::{self, Access, magic};
+use crate::sys::fs::{self, Access, PROC_ROOT_INODE, magic};
 use crate::sys::mount::{self, Attribute, Attributes, Depth, Filesystem};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
-/// Inode number of the root of every procfs.
-const PROC_ROOT_INODE: u64 = 1;
 
 /// What [`Prepared::mount_all`] leaves for later steps.
 #[derive(Debug)]

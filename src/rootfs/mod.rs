@@ -25,16 +25,16 @@ mod propagation;
 mod root;
 
 pub use attach::Mounted;
-pub use mounts::{MountPlan, What};
 pub use named::Named;
 pub use options::names as mount_option_names;
-pub use path::ContainerPath;
 pub use prepare::{Prepared, Sources, prepare};
 pub use root::Root;
 
 use crate::error::{Error, ErrorKind, Result};
 use devices::DevicesPlan;
+use mounts::{MountPlan, What};
 use oci_spec::runtime as spec;
+use path::ContainerPath;
 use propagation::RootPropagation;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

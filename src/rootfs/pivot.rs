@@ -3,10 +3,10 @@
 use super::prepare::Prepared;
 use super::root::Root;
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::sys::Errno;
 use crate::sys::clone::InChild;
 use crate::sys::fs::{self, Access};
 use crate::sys::mount::{self, Attributes, Depth, Propagation};
+use crate::sys::{Errno, this_process};
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
@@ -37,7 +37,7 @@ impl Prepared {
                 false => mount::attach_over_root(me, &self.root).context("attach the root filesystem")?,
             }
         }
-        mount::change_directory(me, &self.root)?;
+        this_process::fchdir(me, &self.root)?;
         Ok(&self.root)
     }
 
@@ -78,7 +78,7 @@ impl Prepared {
     /// # Errors
     /// EINVAL from pivot_root(2) when the host's root is a ramfs: `--no-pivot` is for that.
     pub fn pivot(&self, me: &InChild, root: &Root) -> Result<()> {
-        mount::change_directory(me, root)?;
+        this_process::fchdir(me, root)?;
         if self.plan.pivot && !self.plan.joined {
             return mount::pivot_root_here(me).map_err(|error| {
                 if error.is(Errno::EINVAL) {

@@ -13,7 +13,7 @@ pub struct Instruction {
     /// Class, operation and source of the operand.
     pub code: u8,
     /// Destination register in the low four bits, source register in the high four.
-    registers: u8,
+    pub registers: u8,
     /// Distance of a jump, from the instruction after it, or offset of a load.
     pub offset: i16,
     /// Immediate operand.
@@ -24,16 +24,6 @@ impl Instruction {
     /// An instruction on the registers `target` and `source`, each 0 to 10.
     pub const fn new(code: u8, target: u8, source: u8, offset: i16, immediate: i32) -> Self {
         Self { code, registers: (target & 0xf) | source << 4, offset, immediate }
-    }
-
-    /// The destination register.
-    pub const fn target(self) -> u8 {
-        self.registers & 0xf
-    }
-
-    /// The source register.
-    pub const fn source(self) -> u8 {
-        self.registers >> 4
     }
 }
 

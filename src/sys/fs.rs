@@ -3,7 +3,6 @@
 use super::Errno;
 use crate::error::{Error, Result};
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag};
-use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::{self, Mode, SFlag};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -22,6 +21,9 @@ pub mod magic {
     /// nsfs (`NSFS_MAGIC`).
     pub const NSFS: i64 = 0x6e73_6673;
 }
+
+/// The inode number of the root of every procfs.
+pub const PROC_ROOT_INODE: u64 = 1;
 
 /// What a descriptor is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -415,23 +417,15 @@ fn entries(dir: impl AsFd, wanted: impl Fn(&nix::dir::Entry) -> bool) -> Result<
     Ok(names)
 }
 
-/// Waits until the kernel announces that a file of cgroupfs or procfs has changed since it was last read through `fd`
-/// (POLLPRI). Returns whether it did before `timeout`.
-pub fn wait_changed(fd: impl AsFd, timeout: Duration) -> Result<bool> {
-    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLPRI)];
-    // Rounded up, so that a caller with a deadline does not spin through its last millisecond.
-    let milliseconds = timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(PollTimeout::MAX);
-    match nix::poll::poll(&mut fds, milliseconds) {
-        Ok(ready) => Ok(ready > 0),
-        // A signal: the caller looks again and knows how much time is left.
-        Err(Errno::EINTR) => Ok(true),
-        Err(errno) => Err(Error::sys("poll", errno)),
-    }
+/// Lets reads and writes return EAGAIN instead of waiting. Counts for every descriptor of the same open file.
+pub fn set_nonblocking(fd: impl AsFd) -> Result<()> {
+    let flags = nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK);
+    nix::fcntl::fcntl(fd, flags).map(drop).map_err(|errno| Error::sys("fcntl(O_NONBLOCK)", errno))
 }
 
 /// A second descriptor of the same open file, close-on-exec.
 pub fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
-    fd.try_clone_to_owned().map_err(|error| Error::sys("dup", Errno::from_raw(error.raw_os_error().unwrap_or(0))))
+    fd.try_clone_to_owned().map_err(|error| Error::io("dup", &error))
 }
 
 /// The path of `fd` as procfs shows it: for messages only, never to be opened.

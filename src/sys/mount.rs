@@ -352,21 +352,18 @@ impl Filesystem {
 /// # Errors
 /// The errno of statx(2).
 pub fn mount_id(fd: impl AsFd) -> Result<u64> {
-    let mut told = std::mem::MaybeUninit::<libc::statx>::zeroed();
-    let fd = fd.as_fd().as_raw_fd();
-    // SAFETY: the path is an empty C string and the kernel fills `told`, which outlives the call.
-    let result = unsafe { libc::statx(fd, c"".as_ptr(), libc::AT_EMPTY_PATH, libc::STATX_MNT_ID, told.as_mut_ptr()) };
-    check(libc::c_long::from(result), || "statx".to_owned())?;
-    // SAFETY: zeroed bytes are a valid statx, and the kernel has filled them since.
-    Ok(unsafe { told.assume_init() }.stx_mnt_id)
+    statx(fd, libc::STATX_MNT_ID).map(|told| told.stx_mnt_id)
 }
 
-/// Makes `dir` the working directory.
-///
-/// # Errors
-/// The errno of fchdir(2).
-pub fn change_directory(_: &InChild, dir: impl AsFd) -> Result<()> {
-    nix::unistd::fchdir(dir).map_err(|errno| Error::sys("fchdir", errno))
+/// What statx(2) tells about `fd` when asked for `mask`.
+pub(super) fn statx(fd: impl AsFd, mask: libc::c_uint) -> Result<libc::statx> {
+    // SAFETY: all zeroes is a valid statx.
+    let mut told: libc::statx = unsafe { std::mem::zeroed() };
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: the path is an empty C string and the kernel fills `told`, which outlives the call.
+    let result = unsafe { libc::statx(fd, c"".as_ptr(), libc::AT_EMPTY_PATH, mask, &raw mut told) };
+    check(result.into(), || "statx".to_owned())?;
+    Ok(told)
 }
 
 /// Makes the working directory, which is the root of a mount, the namespace's root, and detaches the old root.

@@ -2,9 +2,9 @@
 
 #![allow(unsafe_code)]
 
+use super::poll::{Interest, poll};
 use super::{Errno, check};
-use crate::error::{Error, Result};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use crate::error::Result;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
@@ -58,24 +58,14 @@ pub fn send_signal(pidfd: impl AsFd, signal: i32) -> Result<()> {
 pub fn wait_exit(pidfd: impl AsFd, timeout: Option<Duration>) -> Result<bool> {
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     loop {
-        let timeout = match deadline {
-            None => PollTimeout::NONE,
-            Some(deadline) => {
-                PollTimeout::try_from(deadline.saturating_duration_since(Instant::now())).unwrap_or(PollTimeout::MAX)
-            }
-        };
-        let mut polled = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut polled, timeout) {
-            Ok(count) => return Ok(count > 0),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Error::sys("poll(pidfd)", errno)),
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if poll(&[(pidfd.as_fd(), Interest::Read)], left)?[0] {
+            return Ok(true);
+        }
+        if left == Some(Duration::ZERO) {
+            return Ok(false);
         }
     }
-}
-
-/// Whether the process has ended.
-pub fn has_exited(pidfd: impl AsFd) -> Result<bool> {
-    wait_exit(pidfd, Some(Duration::ZERO))
 }
 
 /// Waits for the end of a child of ours and reaps it.
@@ -135,7 +125,7 @@ mod tests {
     #[test]
     fn killed_by_a_real_time_signal() {
         let pidfd = shell("exec sleep 100");
-        assert!(!has_exited(&pidfd).unwrap());
+        assert!(!wait_exit(&pidfd, Some(Duration::ZERO)).unwrap());
         assert!(send_signal(&pidfd, -9).unwrap_err().is(Errno::EINVAL));
         send_signal(&pidfd, 40).unwrap();
         assert_eq!(reap(&pidfd).unwrap(), Exit::Signal(40));

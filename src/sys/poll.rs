@@ -13,20 +13,28 @@ pub enum Interest {
     Read,
     /// It can be written.
     Write,
+    /// A file of cgroupfs or procfs has changed since it was last read.
+    Change,
 }
 
-/// Waits until one of `wanted` is ready and returns which are, in the same order; all `false` after the timeout.
-/// A descriptor whose other side is gone or that failed counts as ready.
+impl Interest {
+    fn flags(self) -> PollFlags {
+        match self {
+            Self::Read => PollFlags::POLLIN,
+            Self::Write => PollFlags::POLLOUT,
+            Self::Change => PollFlags::POLLPRI,
+        }
+    }
+}
+
+/// Waits until one of `wanted` is ready and returns which are, in the same order; all `false` after the
+/// timeout or a signal. A descriptor whose other side is gone or that failed counts as ready.
 pub fn poll(wanted: &[(BorrowedFd<'_>, Interest)], timeout: Option<Duration>) -> Result<Vec<bool>> {
-    let mut fds: Vec<PollFd<'_>> = wanted
-        .iter()
-        .map(|(fd, interest)| {
-            PollFd::new(*fd, if *interest == Interest::Read { PollFlags::POLLIN } else { PollFlags::POLLOUT })
-        })
-        .collect();
+    let mut fds: Vec<PollFd<'_>> = wanted.iter().map(|(fd, interest)| PollFd::new(*fd, interest.flags())).collect();
     let timeout = match timeout {
         None => PollTimeout::NONE,
-        Some(timeout) => PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX),
+        // Rounded up, so that a caller with a deadline does not spin through its last millisecond.
+        Some(timeout) => timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(PollTimeout::MAX),
     };
     match nix::poll::poll(&mut fds, timeout) {
         Ok(_) => Ok(fds.iter().map(|fd| fd.any().unwrap_or(true)).collect()),

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use super::fs::{self, Access};
+use super::mount::statx;
 use super::{Errno, check};
 use crate::error::{Error, Result};
 use nix::sys::statvfs::FsFlags;
@@ -34,13 +35,7 @@ pub fn on_read_only_mount(file: impl AsFd) -> Result<bool> {
 
 /// Whether fs-verity keeps the content of `file` from changing.
 pub fn has_verity(file: impl AsFd) -> Result<bool> {
-    // SAFETY: all zeroes is a valid statx buffer.
-    let mut found: libc::statx = unsafe { std::mem::zeroed() };
-    let fd = file.as_fd().as_raw_fd();
-    // SAFETY: the empty path is a NUL-terminated string, and `found` outlives the call.
-    let done = unsafe { libc::statx(fd, c"".as_ptr(), libc::AT_EMPTY_PATH, 0, &raw mut found) };
-    check(done.into(), || "statx".to_owned())?;
-    Ok(found.stx_attributes & STATX_ATTR_VERITY != 0)
+    Ok(statx(file, 0)?.stx_attributes & STATX_ATTR_VERITY != 0)
 }
 
 /// Whether this process runs a memfd that is sealed against every change.

@@ -2,9 +2,10 @@
 
 #![allow(unsafe_code)]
 
+use super::fs;
+use super::poll::{Interest, poll};
 use super::{Errno, pidfd};
 use crate::error::{Error, Result};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, killpg, sigaction};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -53,7 +54,7 @@ pub fn run(
     // Writing to a program that does not read its stdin is no reason to die.
     let _quiet = NoSigpipe::new()?;
     command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| Error::sys(format!("exec {name}"), errno_of(&error)))?;
+    let mut child = command.spawn().map_err(|error| Error::io(format!("exec {name}"), &error))?;
     let served = serve(&mut child, input, keep, deadline, interrupt);
     if served.is_err() {
         kill_group(&mut child);
@@ -87,13 +88,13 @@ fn serve(
         outcome: Outcome { ending: Ending::TimedOut, stdout: Vec::new(), stderr: Vec::new() },
     };
     for fd in [&talk.stdin, &talk.stdout, &talk.stderr].into_iter().flatten() {
-        set_nonblocking(fd)?;
+        fs::set_nonblocking(fd)?;
     }
     // A container's seccomp filter may refuse pidfd_open to a startContainer hook's parent: then we look every 10 ms.
     let pidfd = pidfd::open(child.id() as i32).ok();
     loop {
         talk.exchange();
-        if let Some(status) = child.try_wait().map_err(|error| Error::sys("wait4", errno_of(&error)))? {
+        if let Some(status) = child.try_wait().map_err(|error| Error::io("wait4", &error))? {
             // What it wrote between our last look and its end. A grandchild that holds on to the pipes is not waited for.
             talk.exchange();
             talk.outcome.ending = ending(status);
@@ -129,32 +130,21 @@ impl Talk<'_> {
     /// Waits until something can be moved, the program ended or `left` is over; tells whether the interruption came.
     fn wait(&self, pidfd: Option<&OwnedFd>, left: Option<Duration>, interrupt: Option<BorrowedFd<'_>>) -> Result<bool> {
         let reading = [&self.stdout, &self.stderr].into_iter().flatten().chain(pidfd).map(AsFd::as_fd);
-        let mut fds: Vec<PollFd<'_>> =
-            interrupt.into_iter().chain(reading).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        if let Some(stdin) = &self.stdin {
-            fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLOUT));
-        }
+        let reading = interrupt.into_iter().chain(reading).map(|fd| (fd, Interest::Read));
+        let writing = self.stdin.iter().map(|fd| (fd.as_fd(), Interest::Write));
+        let wanted: Vec<_> = reading.chain(writing).collect();
         let pause = pidfd.is_none().then_some(Duration::from_millis(10));
-        let timeout = match left.into_iter().chain(pause).min() {
-            // Rounded up, so that the last wait does not become a spin.
-            Some(left) => PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX),
-            None => PollTimeout::NONE,
-        };
-        match poll(&mut fds, timeout) {
-            Ok(_) => Ok(interrupt.is_some() && fds.first().and_then(PollFd::any).unwrap_or(false)),
-            Err(Errno::EINTR) => Ok(false),
-            Err(errno) => Err(Error::sys("poll", errno)),
-        }
+        let ready = poll(&wanted, left.into_iter().chain(pause).min())?;
+        Ok(interrupt.is_some() && ready.first().copied().unwrap_or(false))
     }
 }
 
 /// Writes what fits and gives the rest; a reader that is gone gets nothing more.
 fn feed<'a>(fd: &OwnedFd, mut input: &'a [u8]) -> &'a [u8] {
     while !input.is_empty() {
-        match nix::unistd::write(fd, input) {
+        match fs::write_some(fd, input) {
             Ok(count) => input = &input[count..],
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => return input,
+            Err(error) if error.is(Errno::EAGAIN) => return input,
             Err(_) => return &[],
         }
     }
@@ -169,14 +159,13 @@ fn drain(source: &mut Option<OwnedFd>, kept: &mut Vec<u8>, keep: usize) {
     let mut buffer = [0; 4096];
     for _ in 0..READS {
         let Some(fd) = source else { return };
-        match nix::unistd::read(fd, &mut buffer) {
+        match fs::read(&*fd, &mut buffer) {
             Ok(0) => *source = None,
             Ok(count) => {
                 let room = keep.saturating_sub(kept.len());
                 kept.extend_from_slice(&buffer[..count.min(room)]);
             }
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => return,
+            Err(error) if error.is(Errno::EAGAIN) => return,
             Err(_) => *source = None,
         }
     }
@@ -190,15 +179,6 @@ fn kill_group(child: &mut Child) {
 
 fn ending(status: ExitStatus) -> Ending {
     status.code().map_or_else(|| Ending::Killed(status.signal().unwrap_or(0)), Ending::Exited)
-}
-
-fn errno_of(error: &std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw)
-}
-
-fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
-    use nix::fcntl::{FcntlArg, OFlag, fcntl};
-    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map(drop).map_err(|errno| Error::sys("fcntl(O_NONBLOCK)", errno))
 }
 
 /// Ignores SIGPIPE as long as it lives. The programs started meanwhile have the default: `Command` resets it.

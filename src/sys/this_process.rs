@@ -439,12 +439,6 @@ impl Execution {
     }
 }
 
-/// Becomes the program that `file` is. Comes back only when that failed.
-pub fn execveat(_: &InChild, file: impl AsFd, args: &[CString], env: &[CString]) -> Error {
-    let Err(errno) = nix::unistd::execveat(file, c"", args, env, nix::fcntl::AtFlags::AT_EMPTY_PATH);
-    Error::sys("execveat", errno)
-}
-
 /// Ends this process at once: no destructor of the parent's guards runs.
 pub fn exit(_: &InChild, status: u8) -> ! {
     // SAFETY: ends the process; nothing runs after it.
@@ -465,11 +459,6 @@ pub fn raise_hard_limit(resource: Resource, hard: u64) -> std::result::Result<()
         return Ok(());
     }
     nix_setrlimit(resource, soft, hard).map_err(|errno| (current, failed(errno)))
-}
-
-/// Has orphaned descendants become our children, so that we can wait for them; see `PR_SET_CHILD_SUBREAPER`.
-pub fn set_child_subreaper(on: bool) -> Result<()> {
-    prctl::set_child_subreaper(on).map_err(failed("prctl(PR_SET_CHILD_SUBREAPER)"))
 }
 
 /// Marks every descriptor from `first` on close-on-exec: what the caller left open must reach neither hooks nor the

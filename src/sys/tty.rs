@@ -21,12 +21,6 @@ pub struct WindowSize {
 #[derive(Debug, Clone)]
 pub struct SavedMode(Termios);
 
-/// Lets reads and writes return EAGAIN instead of waiting. Counts for every descriptor of the same open file.
-pub fn set_nonblocking(fd: impl AsFd) -> Result<()> {
-    let arg = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_RDWR);
-    nix::fcntl::fcntl(fd, arg).map(drop).map_err(|errno| Error::sys("fcntl(F_SETFL)", errno))
-}
-
 /// Allows the peer of a pseudo-terminal's master to be opened (`TIOCSPTLCK`).
 pub fn unlock(master: impl AsFd) -> Result<()> {
     let locked: libc::c_int = 0;
