@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     })
 }
 
+/// Opens the log that the global flags ask for, so that whatever follows can be complained about there.
 fn with_globals(globals: Globals, rest: Rest) -> u8 {
     let log = match Log::open(globals.log.as_deref(), globals.log_format, globals.debug) {
         Ok(log) => log,
@@ -40,6 +41,7 @@ fn with_globals(globals: Globals, rest: Rest) -> u8 {
     }
 }
 
+/// Runs a command that was understood.
 fn run(globals: Globals, log: Log, command: Command) -> u8 {
     // First thing: from here on nothing of ours that a container can reach may be writable.
     if command.enters_container()
@@ -68,6 +70,7 @@ fn fail(log: &Log, error: &Error) -> u8 {
     if error.kind() == ErrorKind::Exec { NOT_EXECUTED } else { FAILURE }
 }
 
+/// Says why a command line was not understood, where runc says it.
 fn refuse(log: &Log, refusal: &Refusal) -> u8 {
     let _ = std::io::stderr().write_all(refusal.stderr.as_bytes());
     show(&refusal.stdout);

@@ -2,7 +2,6 @@
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::Host;
-use crate::sys::Errno;
 use crate::sys::clone::InChild;
 use crate::sys::fs::{self, Access, Resolve};
 use oci_spec::runtime::Process;
@@ -62,7 +61,7 @@ impl Labels {
     pub fn apply(&self, _: &InChild, proc: impl AsFd) -> Result<()> {
         if let Some(profile) = &self.apparmor {
             let doing = || format!("apply AppArmor profile \"{profile}\" (process.apparmorProfile)");
-            let file = apparmor_file(&proc).with_context(doing)?;
+            let file = open(&proc, "self/attr/apparmor/exec").with_context(doing)?;
             fs::write(file, format!("exec {profile}").as_bytes()).with_context(doing)?;
         }
         if let Some(label) = &self.selinux {
@@ -71,14 +70,6 @@ impl Labels {
             fs::write(file, label.as_bytes()).with_context(doing)?;
         }
         Ok(())
-    }
-}
-
-/// AppArmor's own file (5.1), or the one that the first security module has.
-fn apparmor_file(proc: impl AsFd) -> Result<OwnedFd> {
-    match open(&proc, "self/attr/apparmor/exec") {
-        Err(error) if error.is(Errno::ENOENT) => open(&proc, "self/attr/exec"),
-        file => file,
     }
 }
 

@@ -294,7 +294,7 @@ pub fn stat(fd: impl AsFd) -> Result<Stat> {
     stat::fstat(fd).map(Stat::of).map_err(|errno| Error::sys("fstat", errno))
 }
 
-/// As [`stat`] for `name` in `dir`; a link is not followed.
+/// As [`stat()`] for `name` in `dir`; a link is not followed.
 pub fn stat_at(dir: impl AsFd, name: impl AsRef<Path>) -> Result<Stat> {
     let name = name.as_ref();
     stat::fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)
