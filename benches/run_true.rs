@@ -3,6 +3,7 @@
 //! `run_true ROUNDS BUNDLE NAME=PROGRAM[,VARIABLE=VALUE]...`; one NAME is crun, which the others are compared with.
 //! Called by `benches/run`, which makes the bundle and the place.
 #![allow(clippy::print_stdout, reason = "the table is the result")]
+#![allow(clippy::missing_docs_in_private_items, reason = "one file, which nothing else uses")]
 
 use std::error::Error;
 use std::path::Path;

@@ -268,9 +268,9 @@ fn system_calls_are_behind_the_fence() {
 #[test]
 fn other_crates_have_one_home() {
     let homes: [(&str, &[&str]); 4] = [
-        ("oci_spec", &["bundle", "plan", "namespaces", "rootfs", "process", "cgroup", "seccomp", "hooks", "commands"]),
+        ("oci_spec", &["bundle", "plan", "namespaces", "rootfs", "process", "cgroup", "seccomp", "hooks"]),
         ("seccompiler", &["seccomp", "sys"]),
-        ("procfs", &["host", "container", "sys"]),
+        ("procfs", &["host", "container"]),
         ("clap", &["cli", "main"]),
     ];
     let mut wrong = Vec::new();
@@ -283,6 +283,70 @@ fn other_crates_have_one_home() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The names by which `code` uses the types of oci-spec.
+fn oci_names(code: &str) -> BTreeSet<String> {
+    let imports = code.split("use oci_spec::runtime").skip(1).map(|rest| rest.split(';').next().unwrap_or_default());
+    let items = imports.flat_map(|import| import.split([',', '{', '}', ':']));
+    let names = items.map(|item| first_word(item.rsplit("as ").next().unwrap_or_default()));
+    names.filter(|name| !name.is_empty()).chain(["oci_spec".to_owned()]).collect()
+}
+
+/// Everything from each `start` to the nearest of `ends`.
+fn items<'a>(code: &'a str, start: &'a str, ends: &'a [&str]) -> impl Iterator<Item = &'a str> {
+    code.match_indices(start).map(move |(at, _)| {
+        let rest = &code[at..];
+        &rest[..ends.iter().filter_map(|end| rest.find(end)).min().unwrap_or(rest.len())]
+    })
+}
+
+/// What acts never sees config.json: no type of oci-spec in what `plan` gives, nor in a function of the child.
+#[test]
+fn the_config_ends_at_the_plan() {
+    let mut wrong = Vec::new();
+    for (path, text) in program() {
+        let code = code(&text);
+        if !names_crate(&code, "oci_spec") || module(&path) == "bundle" {
+            continue;
+        }
+        let names = oci_names(&code);
+        // `Input` is what a plan is made from.
+        let structs = items(&code, "struct ", &["\n}", ";"]).filter(|item| !item.starts_with("struct Input"));
+        let acts = items(&code, "fn ", &[" {\n"]).filter(|item| item.contains("&InChild"));
+        for item in structs.chain(acts) {
+            let mut words = item.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+            if words.any(|word| names.contains(word)) {
+                wrong.push(format!("{}: {}", short(&path), item.lines().next().unwrap_or_default()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The rows of a table of ranks: rank and modules in it.
+fn documented_ranks(text: &str) -> BTreeSet<(String, u32)> {
+    let mut found = BTreeSet::new();
+    for line in text.lines().map(|line| line.trim_start_matches("//! ")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, ranks, modules, ..] = cells.as_slice() else { continue };
+        let ranks: Vec<u32> = ranks.split(", ").filter_map(|rank| rank.parse().ok()).collect();
+        // "5, 6 | a; b, c": a has the first, b and c have the second.
+        for (rank, names) in ranks.iter().zip(modules.split(';')) {
+            found.extend(names.split('`').skip(1).step_by(2).map(|name| (name.to_owned(), *rank)));
+        }
+    }
+    found
+}
+
+#[test]
+fn ranks_are_documented_as_they_are_checked() {
+    let checked: BTreeSet<_> =
+        RANKS.iter().filter(|(name, _)| *name != "lib").map(|(name, rank)| ((*name).to_owned(), *rank)).collect();
+    for file in ["README.md", "src/lib.rs"] {
+        let text = fs::read_to_string(crate_root().join(file)).unwrap();
+        assert_eq!(documented_ranks(&text), checked, "{file}");
+    }
 }
 
 #[test]

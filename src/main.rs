@@ -6,7 +6,6 @@ use onggi::container::store::Root;
 use onggi::error::{Error, ErrorKind, Result};
 use onggi::log::Log;
 use onggi::seal;
-use onggi::sys::signal::notice_children;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
@@ -29,6 +28,7 @@ fn main() -> ExitCode {
     })
 }
 
+/// Opens the log that the global flags ask for, so that whatever follows can be complained about there.
 fn with_globals(globals: Globals, rest: Rest, sealed: Result<()>) -> u8 {
     let log = match Log::open(globals.log.as_deref(), globals.log_format, globals.debug) {
         Ok(log) => log,
@@ -44,6 +44,7 @@ fn with_globals(globals: Globals, rest: Rest, sealed: Result<()>) -> u8 {
     }
 }
 
+/// Runs a command that was understood.
 fn run(globals: Globals, log: Log, command: Command, sealed: Result<()>) -> u8 {
     if command.enters_container()
         && let Err(error) = sealed
@@ -54,9 +55,6 @@ fn run(globals: Globals, log: Log, command: Command, sealed: Result<()>) -> u8 {
         Ok(root) => root,
         Err(error) => return fail(&log, &error),
     };
-    if let Err(error) = notice_children() {
-        return fail(&log, &error);
-    }
     let Globals { cgroup, systemd_cgroup, rootless, .. } = globals;
     let global = Global { root, log, cgroup, systemd_cgroup, rootless };
     match commands::dispatch(&global, command) {
@@ -74,6 +72,7 @@ fn fail(log: &Log, error: &Error) -> u8 {
     if error.kind() == ErrorKind::Exec { NOT_EXECUTED } else { FAILURE }
 }
 
+/// Says why a command line was not understood, where runc says it.
 fn refuse(log: &Log, refusal: &Refusal) -> u8 {
     let _ = std::io::stderr().write_all(refusal.stderr.as_bytes());
     show(&refusal.stdout);

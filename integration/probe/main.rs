@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// What can be asked of the probe.
 const USAGE: &str = "probe report [--sysctl NAME]... [--stat PATH]... | stat PATH... | open-write PATH... | open-read PATH... \
 | devices | hunt SECONDS | syscalls NAME... | sleep SECONDS \
 | fork-many COUNT SECONDS | tty-inject | watch-mounts COMMAND...";
@@ -45,10 +46,12 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Looks at each path; the answers are keyed by it.
 fn by_path(paths: &[&str], look: fn(&str) -> Value) -> Value {
     paths.iter().map(|path| ((*path).to_owned(), look(path))).collect::<serde_json::Map<_, _>>().into()
 }
 
+/// The first argument as a time; none without one.
 fn seconds(rest: &[&str]) -> Duration {
     Duration::from_secs_f64(rest.first().and_then(|text| text.parse().ok()).unwrap_or(0.0))
 }

@@ -22,6 +22,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::{Environment, Place};
 use crate::host;
 use crate::log::Log;
+use crate::sys::signal::notice_children;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -160,6 +161,8 @@ pub fn dispatch(global: &Global, command: Command) -> Result<u8> {
         Command::Version => return version::version(),
         _ => host::require_kernel()?,
     }
+    // Hooks and the init process are children of ours, and we are the one to hear of their end.
+    notice_children()?;
     match command {
         Command::Create(args) => create::create(global, &args).context("onggi create failed"),
         Command::Run(args) => run::run(global, &args).context("onggi run failed"),

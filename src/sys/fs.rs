@@ -297,7 +297,7 @@ pub fn stat(fd: impl AsFd) -> Result<Stat> {
     stat::fstat(fd).map(Stat::of).map_err(|errno| Error::sys("fstat", errno))
 }
 
-/// As [`stat`] for `name` in `dir`; a link is not followed.
+/// As [`stat()`] for `name` in `dir`; a link is not followed.
 pub fn stat_at(dir: impl AsFd, name: impl AsRef<Path>) -> Result<Stat> {
     let name = name.as_ref();
     stat::fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)
@@ -308,11 +308,6 @@ pub fn stat_at(dir: impl AsFd, name: impl AsRef<Path>) -> Result<Stat> {
 /// The magic number of the filesystem that `fd` is on; see [`magic`].
 pub fn filesystem_magic(fd: impl AsFd) -> Result<i64> {
     nix::sys::statfs::fstatfs(fd).map(|fs| fs.filesystem_type().0).map_err(|errno| Error::sys("fstatfs", errno))
-}
-
-/// Sets the permission bits of an open file (not of a handle).
-pub fn chmod(fd: impl AsFd, mode: u32) -> Result<()> {
-    stat::fchmod(fd, Mode::from_bits_truncate(mode)).map_err(|errno| Error::sys("fchmod", errno))
 }
 
 /// Whether the descriptor was opened for writing.

@@ -8,10 +8,11 @@ use super::clone::InChild;
 use super::{Errno, check};
 use crate::error::{Error, Result};
 use caps::CapSet;
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::prctl;
 use nix::sys::resource::{getrlimit, setrlimit as nix_setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use nix::unistd::{Gid, Uid};
+use nix::unistd::{AccessFlags, Gid, Uid};
 use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStringExt;
@@ -318,19 +319,8 @@ pub fn getcwd() -> Result<PathBuf> {
 /// # Errors
 /// EACCES when not.
 pub fn check_executable(path: &CStr) -> Result<()> {
-    // SAFETY: the path is a live string that ends in zero.
-    let result =
-        unsafe { libc::syscall(libc::SYS_faccessat2, libc::AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS) };
-    let refused = result == -1 && matches!(Errno::last(), Errno::ENOSYS | Errno::EPERM);
-    let result = if refused {
-        // A seccomp filter of the container that is older than faccessat2 (5.8) answers so. The old call looks at the
-        // real ids, which are the same as the effective ones by then.
-        // SAFETY: as above.
-        unsafe { libc::syscall(libc::SYS_faccessat, libc::AT_FDCWD, path.as_ptr(), libc::X_OK) }
-    } else {
-        result
-    };
-    check(result, || format!("faccessat2({})", path.to_string_lossy())).map(drop)
+    nix::unistd::faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS)
+        .map_err(|errno| Error::sys(format!("faccessat2({})", path.to_string_lossy()), errno))
 }
 
 // Signals.
