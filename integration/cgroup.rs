@@ -6,12 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The container's cgroup by the kernel's word, seen from the host.
-fn cgroup_of(bundle: &Bundle) -> String {
+pub fn cgroup_of(bundle: &Bundle) -> String {
     let text = fs::read_to_string(format!("/proc/{}/cgroup", bundle.pid())).unwrap();
     text.lines().find_map(|line| line.strip_prefix("0::")).unwrap().to_owned()
 }
 
-fn directory(cgroup: &str) -> PathBuf {
+/// Its directory on the host.
+pub fn directory(cgroup: &str) -> PathBuf {
     Path::new("/sys/fs/cgroup").join(cgroup.trim_start_matches('/'))
 }
 
@@ -165,27 +166,43 @@ fn bad_device_rules_are_refused() {
     }
 }
 
+/// Lets a command run where no controller is to be had: in a cgroup namespace whose root was given none.
+const WITHOUT_CONTROLLERS: &str = r#"
+    set -e
+    root=/sys/fs/cgroup$ONGGI_TEST_CGROUP/bare/root
+    mkdir -p $root/main
+    echo $$ > $root/cgroup.procs
+    exec unshare --mount --cgroup sh -ec '
+        mount --bind $0 /sys/fs/cgroup
+        echo $$ > /sys/fs/cgroup/main/cgroup.procs
+        exec "$@"' $root "$@"
+"#;
+
 #[test]
 fn a_limit_whose_controller_is_missing_is_an_error_that_names_it() {
-    let available = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap();
+    let wrapper = ["sh", "-c", WITHOUT_CONTROLLERS, "-"];
     for (controller, resources, field) in [
         ("memory", json!({"memory": {"limit": 67_108_864}}), "linux.resources.memory"),
         ("pids", json!({"pids": {"limit": 50}}), "linux.resources.pids"),
         ("cpu", json!({"cpu": {"quota": 50_000, "period": 100_000}}), "linux.resources.cpu"),
         ("io", json!({"blockIO": {"weight": 500}}), "linux.resources.blockIO"),
         ("cpuset", json!({"cpu": {"cpus": "0"}}), "linux.resources.cpu"),
+        ("hugetlb", json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}), "linux.resources.hugepageLimits[0]"),
         ("rdma", json!({"unified": {"rdma.max": "x"}}), "linux.resources.unified"),
     ] {
-        if available.split_whitespace().any(|name| name == controller) {
-            crate::harness::skip(&format!("refusal of {field}"), &format!("controller {controller} is available"));
-            continue;
-        }
         let mut bundle = Bundle::new();
         bundle.args(&["/bin/echo", "ran"]).set("/linux/resources", resources);
         let before = Snapshot::of(&bundle);
-        let done = bundle.run().exits(1).says(controller).says(field);
+        let done = bundle.start_with("run", &[]).under(&wrapper).run().exits(1).says(controller).says(field);
         assert_eq!(done.stdout, "");
         before.assert_unchanged(&bundle);
+    }
+    let mut bundle = Bundle::new();
+    bundle.args(&["/bin/echo", "ran"]);
+    assert_eq!(bundle.start_with("run", &[]).under(&wrapper).run().ok().stdout, "ran\n");
+    for left in ["bare/root/main", "bare/root", "bare"] {
+        let left = directory(&format!("{}/{left}", test_cgroup()));
+        wait_until("the cgroups can be removed", || fs::remove_dir(&left).is_ok());
     }
 }
 
@@ -295,4 +312,36 @@ fn without_a_cgroup_namespace_the_mount_is_read_only_when_asked() {
     let tried = bundle.probe(&["open-write", "/sys/fs/cgroup", &inside]);
     assert_eq!(tried["/sys/fs/cgroup"], "EROFS");
     assert_eq!(tried[&inside], "EROFS");
+}
+
+/// Kernels since 6.14 kill what clone3 starts in a cgroup when `cgroup.kill` was written there, or in the caller's own
+/// cgroup, at any time before.
+#[test]
+fn a_cgroup_that_was_killed_before_can_be_used() {
+    let mut bundle = Bundle::new();
+    let path = format!("{}/{}", test_cgroup(), bundle.id);
+    bundle.set("/linux/cgroupsPath", json!(path)).args(&["/bin/echo", "ran"]);
+    fs::create_dir(directory(&path)).unwrap();
+    fs::write(directory(&path).join("cgroup.kill"), "1").unwrap();
+    assert_eq!(bundle.run().ok().quiet().stdout, "ran\n");
+}
+
+#[test]
+fn a_caller_whose_cgroup_was_killed_before_can_make_containers() {
+    for user_namespace in [false, true] {
+        let mut bundle = Bundle::new();
+        if user_namespace {
+            bundle.namespace("user", None);
+            let map = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+            bundle.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
+        }
+        let own = directory(&format!("{}/{}-caller", test_cgroup(), bundle.id));
+        fs::create_dir(&own).unwrap();
+        fs::write(own.join("cgroup.kill"), "1").unwrap();
+        let script = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", own.display());
+        bundle.args(&["/bin/cat", "/proc/self/cgroup"]).without_namespace("cgroup");
+        let done = bundle.start_with("run", &[]).under(&["sh", "-c", &script, "-"]).run().ok().quiet();
+        assert!(done.stdout.ends_with(&format!("{}\n", bundle.id)), "it is in its own cgroup: {done}");
+        fs::remove_dir(&own).unwrap();
+    }
 }

@@ -1,6 +1,6 @@
 //! `create`, `start` and `run`: the states a container goes through, and what each verb leaves (behaviour: runc).
 
-use crate::harness::{Bundle, Snapshot, wait_until};
+use crate::harness::{Bundle, Snapshot, is_peer, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use std::fs;
@@ -204,4 +204,63 @@ fn two_concurrent_starts_one_wins() {
     let won = [first.wait(), second.wait()].iter().filter(|done| done.status.success()).count();
     assert_eq!(won, 1);
     wait_until("the program runs", || created.stdout_now() == "once\n");
+}
+
+/// A caller that ignores SIGCHLD has the kernel reap its children; that must not be ours, too.
+#[test]
+fn a_caller_that_ignores_sigchld() {
+    let mut bundle = Bundle::new();
+    bundle.script("exit 5").set("/hooks/createRuntime", json!([{"path": "/bin/true"}]));
+    let before = Snapshot::of(&bundle);
+    let ignoring = ["env", "--ignore-signal=CHLD"];
+    bundle.start_with("run", &[]).under(&ignoring).run().exits(5).quiet();
+    before.assert_unchanged(&bundle);
+}
+
+/// What is left of a command that was killed while it wrote the file is in nobody's way.
+#[test]
+fn pid_file_after_a_killed_command() {
+    let mut bundle = Bundle::new();
+    let (left, file) = (bundle.logs().join(".pid"), bundle.logs().join("pid"));
+    fs::write(&left, "1").unwrap();
+    bundle.args(&["/bin/sleep", "100"]);
+    bundle.start_with("create", &["--pid-file", file.to_str().unwrap()]).run().ok();
+    assert_eq!(fs::read_to_string(&file).unwrap(), bundle.pid().to_string());
+    assert!(!left.exists() || is_peer());
+}
+
+/// A file that the caller lets the container read stays the caller's: its owner could write to it.
+#[test]
+fn a_file_on_stdin_keeps_its_owner() {
+    if is_peer() {
+        return;
+    }
+    let mut bundle = Bundle::new();
+    let file = bundle.logs().join("input");
+    fs::write(&file, "text\n").unwrap();
+    bundle.set("/process/user", json!({"uid": 1000, "gid": 1000})).args(&["/bin/cat"]);
+    let run = bundle.start_with("run", &[]).stdin_file(&file).run().ok();
+    assert_eq!(run.stdout, "text\n");
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(&file).unwrap()), 0);
+}
+
+/// Before anything is made nobody need be patient: signals do what they always do.
+#[test]
+fn a_bundle_that_cannot_be_read_can_be_interrupted() {
+    let bundle = Bundle::new();
+    let waiting = bundle.start_with("run", &[]);
+    fs::remove_file(bundle.path().join("config.json")).unwrap();
+    nix::unistd::mkfifo(&bundle.path().join("config.json"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let waiting = waiting.spawn();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    waiting.signal(Signal::SIGTERM);
+    assert!(!waiting.wait().status.success());
+}
+
+/// An argument longer than a message of the child's may be; the error still arrives.
+#[test]
+fn a_very_long_program_name() {
+    let mut bundle = Bundle::new();
+    bundle.args(&[&format!("/{}", "x".repeat(100_000))]);
+    bundle.run().exits(1).says("find the program").says("xxx");
 }

@@ -1,4 +1,4 @@
-//! `process.rlimits`, `oomScoreAdj`, `scheduler`, labels, affinity.
+//! `process.rlimits`, `oomScoreAdj`, `scheduler`, affinity.
 
 use crate::harness::{Bundle, Report, is_peer};
 use serde_json::json;
@@ -94,19 +94,6 @@ fn oom_score_adj() {
     assert_eq!(seen.json["oom_score_adj"], "111", "absent: the caller's");
     bundle.set("/process/oomScoreAdj", json!(2000)).args(&["/bin/true"]);
     bundle.run().exits(1).says("oomScoreAdj");
-}
-
-#[test]
-fn a_label_that_this_kernel_cannot_apply_is_refused() {
-    if fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.trim() == "Y") {
-        return crate::harness::skip("refusal of apparmorProfile", "AppArmor is enabled here");
-    }
-    let mut bundle = Bundle::new();
-    bundle.set("/process/apparmorProfile", json!("docker-default")).args(&["/bin/echo", "ran"]);
-    let done = bundle.run().exits(1).says("apparmor");
-    assert_eq!(done.stdout, "", "never unconfined");
-    bundle.unset("/process/apparmorProfile").set("/process/selinuxLabel", json!("system_u:system_r:container_t:s0"));
-    assert_eq!(bundle.run().exits(1).says("selinux").stdout, "");
 }
 
 #[test]

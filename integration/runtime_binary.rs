@@ -1,6 +1,6 @@
 //! CVE-2019-5736: the runtime's own binary is never run inside from a file that can be written.
 
-use crate::harness::{Bundle, Invocation, binary, is_peer};
+use crate::harness::{Bundle, Invocation, binary, is_peer, patience};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -62,7 +62,7 @@ fn by_a_neighbour_in_the_same_pid_namespace() {
                 json!(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_KILL"]),
             );
         }
-        hunter.args(&["/probe", "hunt", "3"]);
+        hunter.args(&["/probe", "hunt", &patience(3).as_secs().to_string()]);
         let hunt = hunter.start_with("run", &["-d"]).run().ok();
         let mut prey = Bundle::new();
         prey.namespace("pid", Some(&PathBuf::from(format!("/proc/{}/ns/pid", hunter.pid())))).args(&["/bin/true"]);

@@ -167,3 +167,70 @@ fn bad_filters_are_refused() {
         assert_eq!(done.stdout, "");
     }
 }
+
+/// A static program of twelve bytes: exit_group(42) and nothing else.
+fn tiny(bundle: &Bundle) {
+    let code: [u8; 12] = [0xb8, 0xe7, 0, 0, 0, 0xbf, 0x2a, 0, 0, 0, 0x0f, 0x05];
+    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    let size = 120 + code.len() as u64;
+    for (value, width) in [(2, 2), (62, 2), (1, 4), (0x40_0078, 8), (64, 8), (0, 8), (0, 4), (64, 2), (56, 2), (1, 2)] {
+        elf.extend_from_slice(&u64::to_le_bytes(value)[..width]);
+    }
+    elf.extend_from_slice(&[0; 6]);
+    for (value, width) in [(1, 4), (5, 4), (0, 8), (0x40_0000, 8), (0x40_0000, 8), (size, 8), (size, 8), (0x1000, 8)] {
+        elf.extend_from_slice(&u64::to_le_bytes(value)[..width]);
+    }
+    elf.extend_from_slice(&code);
+    let path = bundle.rootfs().join("tiny");
+    std::fs::write(&path, elf).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+/// The filter is the last thing but execve, and one capset where new privileges are allowed: a profile that kills for
+/// everything else does not kill onggi, however much there is to pass on.
+#[test]
+fn nothing_but_execve_comes_after_the_filter() {
+    if is_peer() {
+        return;
+    }
+    for (forbidden, user, administrator) in
+        [(true, 0, false), (true, 1000, false), (false, 0, false), (false, 1000, false), (false, 0, true)]
+    {
+        let mut calls = vec!["execve", "exit_group"];
+        if !forbidden && !administrator {
+            calls.push("capset");
+        }
+        let mut bundle = with_filter(json!({
+            "defaultAction": "SCMP_ACT_KILL_PROCESS", "architectures": ["SCMP_ARCH_X86_64"],
+            "syscalls": [{"names": calls, "action": "SCMP_ACT_ALLOW"}],
+        }));
+        tiny(&bundle);
+        bundle.args(&["/tiny"]).set("/process/noNewPrivileges", json!(forbidden));
+        bundle.set("/process/user/uid", json!(user));
+        for number in 0..2000 {
+            bundle.set("/process/env/-", json!(format!("V{number}={}", "x".repeat(60))));
+        }
+        if administrator {
+            for key in ["bounding", "effective", "permitted"] {
+                bundle.set(&format!("/process/capabilities/{key}/-"), json!("CAP_SYS_ADMIN"));
+            }
+        }
+        let descriptors = ["sh", "-c", "exec 3</dev/null 4</dev/null; exec \"$@\"", "-"];
+        bundle.start_with("run", &["--preserve-fds", "2"]).under(&descriptors).run().exits(42).quiet();
+    }
+}
+
+/// startContainer hooks are code of the container's: they run under its filter.
+#[test]
+fn start_container_hooks_are_filtered() {
+    if is_peer() {
+        return;
+    }
+    let mut bundle = with_filter(allow_but(json!([
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95},
+    ])));
+    bundle.set("/root/readonly", json!(false)).args(&["/bin/true"]);
+    bundle.set("/hooks/startContainer", json!([{"path": "/bin/mkdir", "args": ["mkdir", "/data/made"]}]));
+    bundle.run().exits(255).says("startContainer hook #0");
+    assert!(!bundle.rootfs().join("data/made").exists());
+}

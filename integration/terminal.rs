@@ -1,6 +1,6 @@
 //! `process.terminal`, `--console-socket`, `/dev/console`, and whose terminal the container has.
 
-use crate::harness::{Bundle, ConsoleSocket, Pty, is_peer};
+use crate::harness::{Bundle, ConsoleSocket, Pty, Snapshot, is_peer};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -204,4 +204,39 @@ fn stdio_can_be_reopened() {
     bundle.script("echo one > /dev/stdout && echo two > /proc/self/fd/2");
     let done = bundle.run().ok();
     assert!(done.stdout.contains("one") && done.stderr.contains("two"), "{done}");
+}
+
+/// A flood of output stops neither keys nor signals, nor the end.
+#[test]
+fn a_flood_of_output_can_be_interrupted() {
+    let mut bundle = Bundle::new();
+    bundle.set("/process/terminal", json!(true)).script("trap 'exit 7' INT; echo flood; busybox yes");
+    let mut pty = Pty::new(24, 80);
+    let stdio = (pty.stdio(), pty.stdio(), pty.stdio());
+    let run =
+        bundle.start_with("run", &[]).under(&["setsid", "--ctty", "--wait"]).stdio(stdio.0, stdio.1, stdio.2).spawn();
+    pty.close_slave();
+    pty.expect("flood");
+    pty.expect("y");
+    pty.send("\u{3}");
+    pty.rest();
+    run.wait().exits(7);
+}
+
+/// Output that nobody takes hangs up the container's terminal, as closing the window would; the container decides.
+#[test]
+fn stdout_that_breaks_is_a_hangup() {
+    if is_peer() {
+        return;
+    }
+    let mut bundle = Bundle::new();
+    bundle.set("/process/terminal", json!(true)).set("/root/readonly", json!(false));
+    bundle.script("trap 'exit 8' HUP; while :; do echo x; sleep 0.05; done");
+    let pty = Pty::new(24, 80);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let before = Snapshot::of(&bundle);
+    let run = bundle.start_with("run", &[]).stdio(pty.stdio(), writer.into(), std::process::Stdio::null()).spawn();
+    assert_eq!(run.wait().status.code(), Some(8));
+    before.assert_unchanged(&bundle);
 }

@@ -158,3 +158,97 @@ fn capabilities_are_worthless_outside() {
     let tried = bundle.probe(&["open-read", "/data/secret", "/etc/passwd"]);
     assert_eq!(tried, json!({"/data/secret": "EACCES", "/etc/passwd": "ok"}));
 }
+
+/// What the host has made read-only or nosuid, or covered by another mount, stays so for container root with
+/// CAP_SYS_ADMIN: its mounts are clones of its own namespace's, in which the kernel has locked them.
+#[test]
+fn flags_and_covers_of_the_hosts_mounts_are_locked() {
+    let mut bundle = mapped();
+    let shared = bundle.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    let show = "for dir in /data /run; do grep \" $dir \" /proc/self/mountinfo | cut -d' ' -f6; done";
+    bundle.script(&format!(
+        "{show}; mount -o remount,bind,suid,dev,exec /data; mount -o remount,bind,rw /run; umount /data/cover; \
+         cat /data/cover/hidden; {show}"
+    ));
+    for key in ["bounding", "effective", "permitted"] {
+        bundle.set(&format!("/process/capabilities/{key}/-"), json!("CAP_SYS_ADMIN"));
+    }
+    bundle.mount("/data", "bind", &shared, &["rbind"]).mount("/run", "bind", shared.join("ro"), &["bind"]);
+    let shown = shared.display();
+    let prepare = format!(
+        "set -e; mount -t tmpfs -o nosuid,nodev,noexec,mode=755 none {shown}; cd {shown}; mkdir ro cover; \
+         echo secret > cover/hidden; mount -t tmpfs none cover; mount --bind ro ro; mount -o remount,bind,ro ro; \
+         cd /; exec \"$@\""
+    );
+    // In a mount namespace of its own, so that nothing is left of it.
+    let wrapper = ["unshare", "--mount", "sh", "-c", &prepare, "-"];
+    let done = bundle.start_with("run", &[]).under(&wrapper).run();
+    assert!(!done.stdout.contains("secret"), "a cover was taken off: {done}");
+    let flags: Vec<&str> = done.stdout.lines().collect();
+    assert_eq!(flags.len(), 4, "{done}");
+    assert_eq!(flags[..2], flags[2..], "flags were cleared: {done}");
+    assert!(flags[0].contains("nosuid,nodev,noexec") && flags[1].starts_with("ro,"), "{done}");
+}
+
+#[test]
+fn namespace_files_can_be_bound() {
+    let mut bundle = mapped();
+    fs::write(bundle.rootfs().join("data/net"), "").unwrap();
+    bundle.mount("/data/net", "bind", "/proc/self/ns/net", &["bind"]);
+    let seen = bundle.report_with(&["--stat", "/data/net"]);
+    let inode = fs::metadata("/proc/self/ns/net").unwrap().ino();
+    assert_eq!(seen.json["stat"]["/data/net"]["inode"], inode, "{}", seen.json["stat"]);
+}
+
+#[test]
+fn what_is_mounted_below_a_source_comes_along_or_is_refused() {
+    let mut bundle = mapped();
+    let shared = bundle.path().join("shared");
+    fs::create_dir_all(shared.join("below")).unwrap();
+    bundle.mount("/data", "bind", &shared, &["bind"]).args(&["/bin/true"]);
+    let script = format!("mount -t tmpfs none {}/below; exec \"$@\"", shared.display());
+    let wrapper = ["unshare", "--mount", "sh", "-c", &script, "-"];
+    bundle.start_with("run", &[]).under(&wrapper).run().exits(1).says("use rbind");
+    let mount = bundle.mount_index("/data");
+    bundle.set(&format!("/mounts/{mount}/options"), json!(["rbind"]));
+    bundle.start_with("run", &[]).under(&wrapper).run().ok();
+}
+
+/// Hooks look for the root filesystem at its own path, which may lie in a directory that is closed to container root.
+#[test]
+fn hooks_with_a_root_in_a_private_directory() {
+    let mut bundle = mapped();
+    let hidden = bundle.path().join("hidden");
+    fs::create_dir(&hidden).unwrap();
+    fs::rename(bundle.rootfs(), hidden.join("rootfs")).unwrap();
+    fs::set_permissions(&hidden, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    bundle.set("/root/path", json!("hidden/rootfs")).args(&["/bin/echo", "ran"]);
+    bundle.set("/hooks/createRuntime", json!([{"path": "/bin/true"}]));
+    assert_eq!(bundle.run().ok().stdout, "ran\n");
+}
+
+/// A user namespace that is joined gives every capability back, whatever the caller's bounding set was.
+#[test]
+fn joined_namespaces_bring_no_capability_beyond_the_config() {
+    let mut donor = mapped();
+    donor.args(&["/bin/sleep", "100"]);
+    donor.start_with("run", &["-d"]).run().ok();
+    let mut bundle = Bundle::new();
+    give(&bundle.rootfs());
+    bundle.namespace("user", Some(&PathBuf::from(format!("/proc/{}/ns/user", donor.pid()))));
+    bundle.args(&["/bin/grep", "CapBnd", "/proc/self/status"]);
+    let expected = bundle.run().ok().stdout;
+    // sys_time and sys_boot are in no default set of anybody's.
+    let drop = ["setpriv", "--bounding-set", "-sys_time,-sys_boot", "--inh-caps", "-all"];
+    let seen = bundle.start_with("run", &[]).under(&drop).run().ok().stdout;
+    assert_eq!(seen, expected);
+    assert_eq!(expected.trim(), "CapBnd:\t0000000020000420");
+}
+
+#[test]
+fn a_missing_program_is_told() {
+    let mut bundle = mapped();
+    bundle.args(&["/no/such/program"]);
+    bundle.run().exits(1).says("exec: \"/no/such/program\"").says("no such file or directory");
+}

@@ -75,6 +75,17 @@ impl Error {
         }
     }
 
+    /// The same error with a text of at most `limit` bytes, for where only so much fits.
+    #[must_use]
+    pub fn shortened(self, limit: usize) -> Self {
+        let mut text = self.text();
+        if text.len() <= limit {
+            return self;
+        }
+        text.truncate(text.floor_char_boundary(limit.saturating_sub("...".len())));
+        Self::new(self.kind, text + "...")
+    }
+
     /// The kind of failure.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -131,9 +142,10 @@ impl Error {
     }
 }
 
-/// The C library's text of `errno` in lower case, which is what engines match on.
+/// The C library's text of `errno` in lower case, which is what engines match on. (That of nix differs for a few.)
 pub fn errno_text(errno: Errno) -> String {
-    errno.desc().to_lowercase()
+    let text = std::io::Error::from_raw_os_error(errno as i32).to_string().to_lowercase();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// Adds context to the error of a `Result`.
@@ -176,4 +188,24 @@ pub mod phrase {
     pub const NEEDS_CONSOLE_SOCKET: &str = "cannot allocate tty if onggi will detach without setting console socket";
     /// A console socket that nothing would be sent to.
     pub const USELESS_CONSOLE_SOCKET: &str = "cannot use console socket if onggi will not detach or allocate tty";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::errno_text;
+    use crate::sys::Errno;
+
+    #[test]
+    fn texts_of_errnos() {
+        for (errno, text) in [
+            (Errno::ENOENT, "no such file or directory"),
+            (Errno::EPERM, "operation not permitted"),
+            (Errno::EOPNOTSUPP, "operation not supported"),
+            (Errno::ERANGE, "numerical result out of range"),
+            (Errno::ELOOP, "too many levels of symbolic links"),
+            (Errno::EXDEV, "invalid cross-device link"),
+        ] {
+            assert_eq!(errno_text(errno), text);
+        }
+    }
 }

@@ -7,6 +7,7 @@
 //!                                            joins and makes namespaces
 //!   (Moved: init is a sibling now) ◄───────  (after joining a user namespace)
 //!   clocks set, Proceed + namespace ◄─────►  TimeNamespace
+//!   sources opened, Proceed + each ◄──────►  Sources + root (mount namespace of a user namespace)
 //!                                            mounts, devices
 //!   prestart, createRuntime, Proceed ◄────►  Hooks
 //!                                            createContainer hooks
@@ -36,6 +37,9 @@ pub enum Report {
     },
     /// The time namespace is made; its clocks can be set.
     TimeNamespace,
+    /// The mount namespace of a user namespace is made, and its root comes along: the sources of mounts can be opened
+    /// below it, each to be sent by an order of its own.
+    Sources,
     /// Everything is mounted, nothing pivoted: prestart and createRuntime hooks may run.
     Hooks,
     /// The container's terminal exists; its master comes along.
@@ -113,6 +117,17 @@ mod tests {
         child.send(&Report::Console, Some(child.as_fd())).unwrap();
         assert!(matches!(parent.receive::<Report>().unwrap(), Some((Report::Console, Some(_)))));
         drop(child);
+        assert!(parent.receive::<Report>().unwrap().is_none());
+    }
+
+    /// The kernel tells of the unread message first.
+    #[test]
+    fn last_words_arrive_although_an_order_was_not_read() {
+        let (parent, child) = Channel::pair().unwrap();
+        parent.send(&Order::Proceed, None).unwrap();
+        child.send(&Report::Ready, None).unwrap();
+        drop(child);
+        assert!(matches!(parent.receive::<Report>().unwrap(), Some((Report::Ready, None))));
         assert!(parent.receive::<Report>().unwrap().is_none());
     }
 

@@ -7,13 +7,15 @@ use crate::sys::signal_name;
 use crate::sys::spawn::{self, Ending};
 use oci_spec::runtime::{Hook as SpecHook, Hooks as SpecHooks};
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// How much of a hook's stdout and of its stderr is kept for the error message, in bytes.
-const KEPT_OUTPUT: usize = 64 * 1024;
+/// How much of a hook's stdout and of its stderr is kept for the error message, in bytes. From createContainer hooks it
+/// travels in a message of the handshake, where a control character takes six bytes.
+const KEPT_OUTPUT: usize = 4 * 1024;
 
 /// The points of a container's life at which hooks run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +128,8 @@ pub struct Place<'a> {
     pub cwd: Option<&'a Path>,
     /// The environment of a hook that config.json gives none.
     pub environment: Environment<'a>,
+    /// What ends the waiting for a hook as soon as it can be read, see [`Signals::ending`](crate::sys::signal::Signals::ending).
+    pub interrupt: Option<BorrowedFd<'a>>,
 }
 
 /// The environment of a hook that config.json gives none.
@@ -156,7 +160,7 @@ pub fn run_all(kind: Kind, hooks: &[Hook], state_json: &str, place: &Place<'_>) 
 fn run_one(kind: Kind, index: usize, hook: &Hook, state_json: &str, place: &Place<'_>) -> Result<()> {
     let failed = |why: &str| Error::new(ErrorKind::Hook, format!("error running {kind} hook #{index}: {why}"));
     let limit = hook.timeout_seconds.map(Duration::from_secs);
-    let outcome = spawn::run(&mut command(hook, place), state_json.as_bytes(), KEPT_OUTPUT, limit)
+    let outcome = spawn::run(&mut command(hook, place), state_json.as_bytes(), KEPT_OUTPUT, limit, place.interrupt)
         .map_err(|error| failed(&error.to_string()))?;
     let ending = match outcome.ending {
         Ending::Exited(0) => return Ok(()),
@@ -164,6 +168,7 @@ fn run_one(kind: Kind, index: usize, hook: &Hook, state_json: &str, place: &Plac
             let seconds = hook.timeout_seconds.unwrap_or_default();
             return Err(failed(&format!("hook ran past specified timeout of {seconds}.0s")));
         }
+        Ending::Interrupted => return Err(failed("interrupted by a signal")),
         Ending::Exited(status) => format!("exit status {status}"),
         Ending::Killed(signal) => format!("killed by signal {signal} ({})", signal_name::describe(signal)),
     };
@@ -196,7 +201,7 @@ mod tests {
     use super::*;
     use std::time::Instant;
 
-    const HERE: Place<'_> = Place { cwd: None, environment: Environment::Inherited };
+    const HERE: Place<'_> = Place { cwd: None, environment: Environment::Inherited, interrupt: None };
 
     fn check(hooks: &str, expected: std::result::Result<&str, &str>) {
         let planned = plan(Some(&serde_json::from_str(hooks).unwrap()));
@@ -282,7 +287,7 @@ mod tests {
     #[test]
     fn environment_directory_and_descriptors() {
         let given = ["A=1".to_owned(), "B=x=y".to_owned()];
-        let place = Place { cwd: Some(Path::new("/usr")), environment: Environment::Given(&given) };
+        let place = Place { cwd: Some(Path::new("/usr")), environment: Environment::Given(&given), interrupt: None };
         assert_eq!(outcome(shell("test \"$A$B$PWD\" = 1x=y/usr && test -z \"$CARGO$HOME\""), "{}", &place), "ok");
         let own = Hook { env: Some(vec!["C=2".into()]), ..shell("test \"$A$C\" = 2") };
         assert_eq!(outcome(own, "{}", &place), "ok");

@@ -3,7 +3,7 @@
 use onggi::cli::{self, Action, Globals, Refusal, Rest};
 use onggi::commands::{self, Command, Global};
 use onggi::container::store::Root;
-use onggi::error::{Error, ErrorKind};
+use onggi::error::{Error, ErrorKind, Result};
 use onggi::log::Log;
 use onggi::seal;
 use std::ffi::OsString;
@@ -19,14 +19,17 @@ const NOT_EXECUTED: u8 = 255;
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
+    // First thing, even before the arguments are understood: this process is about to be replaced, and all it did
+    // would be done twice.
+    let sealed = if commands::may_enter_container(&argv) { seal::ensure() } else { Ok(()) };
     ExitCode::from(match cli::read_globals(&argv) {
-        Ok((globals, rest)) => with_globals(globals, rest),
+        Ok((globals, rest)) => with_globals(globals, rest, sealed),
         Err(refusal) => refuse(&Log::default(), &refusal),
     })
 }
 
 /// Opens the log that the global flags ask for, so that whatever follows can be complained about there.
-fn with_globals(globals: Globals, rest: Rest) -> u8 {
+fn with_globals(globals: Globals, rest: Rest, sealed: Result<()>) -> u8 {
     let log = match Log::open(globals.log.as_deref(), globals.log_format, globals.debug) {
         Ok(log) => log,
         Err(error) => return fail(&Log::default(), &error),
@@ -36,16 +39,15 @@ fn with_globals(globals: Globals, rest: Rest) -> u8 {
             show(&text);
             0
         }
-        Ok(Action::Run(command)) => run(globals, log, command),
+        Ok(Action::Run(command)) => run(globals, log, command, sealed),
         Err(refusal) => refuse(&log, &refusal),
     }
 }
 
 /// Runs a command that was understood.
-fn run(globals: Globals, log: Log, command: Command) -> u8 {
-    // First thing: from here on nothing of ours that a container can reach may be writable.
+fn run(globals: Globals, log: Log, command: Command, sealed: Result<()>) -> u8 {
     if command.enters_container()
-        && let Err(error) = seal::ensure()
+        && let Err(error) = sealed
     {
         return fail(&log, &error);
     }

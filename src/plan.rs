@@ -138,6 +138,7 @@ fn plan_process(
     let input = process::Input {
         host,
         id: options.id.as_str(),
+        user_namespace: namespaces.lists(CloneFlags::USER),
         uid_ranges: mapped.then_some(uids.as_slice()),
         gid_ranges: mapped.then_some(gids.as_slice()),
         keyring: options.keyring,

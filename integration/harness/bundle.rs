@@ -10,10 +10,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What of busybox the tests use inside; a link each in `/bin`.
-const APPLETS: [&str; 40] = [
+const APPLETS: [&str; 42] = [
     "sh", "ash", "true", "false", "sleep", "echo", "cat", "id", "ps", "ls", "mount", "umount", "hostname", "mkdir",
     "touch", "rm", "grep", "kill", "stty", "tty", "head", "wc", "mknod", "dd", "chmod", "chown", "ln", "test", "env",
-    "date", "printf", "readlink", "stat", "su", "sync", "mv", "cp", "find", "nc", "usleep",
+    "date", "printf", "readlink", "stat", "su", "sync", "mv", "cp", "find", "nc", "usleep", "tail", "sed",
 ];
 
 /// The unchanged template that the binary's own `spec` writes, as text.
@@ -87,11 +87,11 @@ impl Bundle {
             fs::create_dir_all(root.join(dir)).expect("mkdir");
         }
         fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).expect("chmod");
-        fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed (integration/install)");
+        copy_program(Path::new("/bin/busybox"), &root.join("bin/busybox"));
         for applet in APPLETS {
             symlink("busybox", root.join("bin").join(applet)).expect("link");
         }
-        fs::copy(probe_path(), root.join("probe")).expect("the probe");
+        copy_program(probe_path(), &root.join("probe"));
         fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
             .expect("passwd");
         fs::write(root.join("etc/group"), "root:x:0:\ntty:x:5:\nuser:x:1000:\n").expect("group");
@@ -210,6 +210,15 @@ impl Bundle {
         self.onggi(&["kill", &self.id, signal])
     }
 
+    /// Creates and deletes the container once, so that what stays is there, such as the state root.
+    #[track_caller]
+    pub fn warm_up(&self) {
+        self.create().ok();
+        let init = PathBuf::from(format!("/proc/{}", self.pid()));
+        self.verb("delete", &["--force"]).ok();
+        wait_until("init is reaped", || !init.exists());
+    }
+
     /// `state`, as JSON.
     #[track_caller]
     pub fn state(&self) -> Value {
@@ -286,4 +295,11 @@ fn set(value: &mut Value, pointer: &str, new: Value) {
         };
     }
     *at = new;
+}
+
+/// Copies a program by a process of its own. Were it written here, a test that forks at the same time would take our
+/// descriptor along for a moment, and executing the copy would fail meanwhile (ETXTBSY).
+fn copy_program(from: &Path, to: &Path) {
+    let done = std::process::Command::new("cp").arg(from).arg(to).status().expect("cp");
+    assert!(done.success(), "copy {} (integration/install installs what is missing)", from.display());
 }

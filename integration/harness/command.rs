@@ -1,6 +1,6 @@
 //! One run of the binary: arguments, descriptors, a deadline, and what came out.
 
-use super::{binary, is_peer};
+use super::{binary, is_peer, patience};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
@@ -9,8 +9,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// No command of a test takes longer than this; one that does is killed and fails the test.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// No command of a test takes longer than these seconds; one that does is killed and fails the test.
+const DEADLINE: u64 = 60;
 
 /// A command about to be run. Its output goes to files, so that a container which outlives it can go on writing.
 pub struct Invocation {
@@ -36,7 +36,7 @@ impl Invocation {
         command.stdin(Stdio::null());
         command.stdout(File::create(&out).expect("output file"));
         command.stderr(File::create(&err).expect("output file"));
-        Self { command, out, err, deadline: DEADLINE }
+        Self { command, out, err, deadline: patience(DEADLINE) }
     }
 
     /// The same under `wrapper`, such as `["strace", "-f"]` or `["sh", "-c", "exec 9</etc/passwd; exec \"$@\"", "-"]`.
@@ -79,6 +79,13 @@ impl Invocation {
     pub fn stdin_text(mut self, text: &str) -> Self {
         let path = self.out.with_extension("in");
         fs::write(&path, text).expect("input file");
+        self.command.stdin(File::open(path).expect("input file"));
+        self
+    }
+
+    /// Gives this file on stdin, for reading.
+    #[must_use]
+    pub fn stdin_file(mut self, path: &Path) -> Self {
         self.command.stdin(File::open(path).expect("input file"));
         self
     }

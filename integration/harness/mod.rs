@@ -1,7 +1,9 @@
 //! What every test stands on: bundles, running the binary with a deadline, the probe, snapshots of the host.
 //!
 //! The binary under test is the one cargo built, or `ONGGI_BIN`: another runtime can be put in its place to see
-//! whether a test asks for what the field does. Texts of errors are then not compared.
+//! whether a test asks for what the field does. Texts of errors are then not compared. The probe is built when it is
+//! wanted, or `ONGGI_TEST_PROBE`. On a slow machine (an emulated one) `ONGGI_TEST_PATIENCE` is a whole number that
+//! every deadline is multiplied by.
 
 mod bundle;
 mod command;
@@ -63,6 +65,23 @@ pub fn needs(controller: &str, what: &str) -> bool {
     false
 }
 
+/// Whether the kernel has AppArmor in use.
+pub fn has_apparmor() -> bool {
+    std::fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.trim() == "Y")
+}
+
+/// The name of a loaded AppArmor profile much like Docker's, which `integration/enter` loads where it can; says visibly
+/// why `what` does not run where it has not.
+pub fn apparmor_profile(what: &str) -> Option<String> {
+    let name = std::env::var("ONGGI_TEST_APPARMOR").ok();
+    if name.is_none() {
+        let why =
+            if has_apparmor() { "integration/enter could load no profile" } else { "this kernel has no AppArmor" };
+        skip(what, why);
+    }
+    name
+}
+
 /// Says that `what` does not run here, and why; `integration/enter` lists these in its last line.
 pub fn skip(what: &str, why: &str) {
     // Past the capture of libtest: a skip must be seen even when everything passes.
@@ -74,14 +93,25 @@ pub fn skip(what: &str, why: &str) {
     }
 }
 
+/// So many seconds, longer by the factor `ONGGI_TEST_PATIENCE`: how long a thing may take before the test fails.
+pub fn patience(seconds: u64) -> Duration {
+    static FACTOR: OnceLock<u64> = OnceLock::new();
+    let factor = FACTOR.get_or_init(|| match std::env::var("ONGGI_TEST_PATIENCE") {
+        Ok(text) => text.parse().ok().filter(|factor| *factor > 0).expect("ONGGI_TEST_PATIENCE is a whole number"),
+        Err(_) => 1,
+    });
+    Duration::from_secs(seconds * factor)
+}
+
 /// Waits until `ready` says so.
 ///
 /// # Panics
 /// After ten seconds, with `what` in the message.
+#[track_caller]
 pub fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + patience(10);
     while !ready() {
-        assert!(Instant::now() < end, "waited ten seconds in vain: {what}");
+        assert!(Instant::now() < end, "waited {} seconds in vain: {what}", patience(10).as_secs());
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::wait_until;
+use super::{patience, wait_until};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The master end of a terminal, with everything read from it so far.
 pub struct Pty {
@@ -60,7 +60,7 @@ impl Pty {
     /// After ten seconds, or when the terminal is closed before.
     #[track_caller]
     pub fn expect(&mut self, text: &str) -> String {
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + patience(10);
         loop {
             if let Some(at) = self.seen.find(text) {
                 let rest = self.seen.split_off(at + text.len());
@@ -72,7 +72,7 @@ impl Pty {
 
     /// Reads until every program has closed the terminal.
     pub fn rest(&mut self) -> String {
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + patience(10);
         while Instant::now() < end && self.read_some() {}
         std::mem::take(&mut self.seen)
     }

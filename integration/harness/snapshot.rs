@@ -1,10 +1,11 @@
 //! What a container could leave on the host, looked at before and after.
 
-use super::Bundle;
+use super::{Bundle, patience};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Instant;
 
 /// Everything on the host that the containers of one bundle could change. Tests run side by side, so that what
 /// is shared is filtered by the bundle's id and directory.
@@ -52,10 +53,8 @@ impl Snapshot {
     #[track_caller]
     pub fn assert_unchanged(&self, bundle: &Bundle) {
         let mut now = Self::of(bundle);
-        for _ in 0..200 {
-            if now.processes == self.processes {
-                break;
-            }
+        let end = Instant::now() + patience(2);
+        while now.processes != self.processes && Instant::now() < end {
             std::thread::sleep(std::time::Duration::from_millis(10));
             now = Self::of(bundle);
         }

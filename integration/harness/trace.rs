@@ -1,6 +1,6 @@
 //! A run under strace(1): every system call of the runtime and of the container's first process, in order.
 
-use super::{Invocation, Outcome};
+use super::{Invocation, Outcome, wait_until};
 use std::path::Path;
 
 /// The lines that strace wrote, each starting with the pid.
@@ -14,11 +14,31 @@ pub struct Trace {
 impl Trace {
     /// Runs `invocation` under strace, looking at `calls` (an argument of `-e trace=`).
     pub fn of(invocation: Invocation, logs: &Path, calls: &str) -> Self {
+        Self::with(invocation, logs, calls, &[], || ())
+    }
+
+    /// Runs `invocation`, which leaves a process behind, and looks at all calls until `finish` has ended that one.
+    pub fn detached(invocation: Invocation, logs: &Path, finish: impl FnOnce()) -> Self {
+        // strace is a grandchild, and waits for what stays; we wait for the command alone.
+        Self::with(invocation, logs, "all", &["-D"], finish)
+    }
+
+    fn with(invocation: Invocation, logs: &Path, calls: &str, more: &[&str], finish: impl FnOnce()) -> Self {
         let file = logs.join("strace");
         let file_text = file.to_str().expect("utf-8").to_owned();
         let trace = format!("trace={calls}");
-        let options = ["strace", "-f", "-q", "-s", "4096", "-o", &file_text, "-e", &trace, "-e", "signal=none"];
+        let mut options = vec!["strace", "-f", "-q", "-s", "4096", "-o", &file_text, "-e", &trace, "-e", "signal=none"];
+        options.extend(more);
         let outcome = invocation.under(&options).run();
+        finish();
+        if !more.is_empty() {
+            let mut size = 0;
+            wait_until("strace has written everything", || {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                let now = std::fs::metadata(&file).map_or(0, |meta| meta.len());
+                std::mem::replace(&mut size, now) == now && now > 0
+            });
+        }
         let raw =
             std::fs::read(&file).unwrap_or_else(|_| panic!("strace did not run (integration/install): {outcome}"));
         let lines = String::from_utf8_lossy(&raw).lines().map(str::to_owned).collect();

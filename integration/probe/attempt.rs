@@ -2,10 +2,12 @@
 
 use crate::sys;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, SFlag, makedev};
 use serde_json::{Map, Value, json};
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 fn outcome<T>(result: io::Result<T>) -> Value {
@@ -113,4 +115,33 @@ pub fn fork_many(args: &[&str]) -> Value {
     let seconds = args.get(1).copied().unwrap_or("1");
     let spawn = || std::process::Command::new("/proc/self/exe").args(["sleep", seconds]).spawn();
     json!({ "started": (0..count).map(|_| spawn()).filter(Result::is_ok).count() })
+}
+
+/// Runs a command, and says each time the mount table of our namespace changed meanwhile, with the lines that came or
+/// went. A change that is undone at once shows as one without lines.
+pub fn watch_mounts(command: &[&str]) -> Value {
+    let read = || fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let (Some((program, args)), Ok(table)) = (command.split_first(), fs::File::open("/proc/self/mountinfo")) else {
+        return json!("usage");
+    };
+    let mut before = read();
+    let spawned = std::process::Command::new(program).args(args).stdout(std::process::Stdio::null()).spawn();
+    let Ok(mut child) = spawned else { return json!("the command does not start") };
+    let mut changes = Vec::new();
+    let status = loop {
+        let ended = child.try_wait().ok().flatten();
+        let timeout = if ended.is_some() { PollTimeout::ZERO } else { PollTimeout::from(10_u8) };
+        let mut polled = [PollFd::new(table.as_fd(), PollFlags::POLLPRI)];
+        if poll(&mut polled, timeout).is_ok_and(|count| count > 0) {
+            let now = read();
+            let differs = |these: &str, those: &str| -> Vec<String> {
+                these.lines().filter(|line| !those.lines().any(|other| other == *line)).map(str::to_owned).collect()
+            };
+            changes.push(json!({ "new": differs(&now, &before), "gone": differs(&before, &now) }));
+            before = now;
+        } else if let Some(status) = ended {
+            break status;
+        }
+    };
+    json!({ "changes": changes, "status": status.code() })
 }

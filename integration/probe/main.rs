@@ -17,7 +17,7 @@ use std::time::Duration;
 /// What can be asked of the probe.
 const USAGE: &str = "probe report [--sysctl NAME]... [--stat PATH]... | stat PATH... | open-write PATH... | open-read PATH... \
 | devices | hunt SECONDS | syscalls NAME... | sleep SECONDS \
-| fork-many COUNT SECONDS | tty-inject";
+| fork-many COUNT SECONDS | tty-inject | watch-mounts COMMAND...";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Some("hunt") => attempt::hunt_executables(seconds(&rest)),
         Some("syscalls") => attempt::syscalls(&rest),
         Some("tty-inject") => attempt::tty_inject(),
+        Some("watch-mounts") => attempt::watch_mounts(&rest),
         Some("fork-many") => attempt::fork_many(&rest),
         Some("sleep") => {
             std::thread::sleep(seconds(&rest));

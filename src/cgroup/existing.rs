@@ -2,14 +2,16 @@
 
 use super::directory::{Directory, is_gone};
 use super::path::CgroupPath;
-use crate::error::{Error, ErrorKind, Result};
-use crate::sys::Errno;
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::sys::signal::number::KILL as SIGKILL;
+use crate::sys::{Errno, pidfd};
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// How long [`Existing::remove`] waits for killed processes to end.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The cgroup of a container made earlier, held open.
 #[derive(Debug)]
@@ -35,11 +37,46 @@ impl Existing {
     }
 
     /// Sends SIGKILL to every process in the cgroup and below it, at once and even if they fork (`cgroup.kill`, 5.14).
-    ///
-    /// # Errors
-    /// EOPNOTSUPP for a threaded cgroup.
     pub fn kill(&self) -> Result<()> {
-        ignore_gone(self.directory.write("cgroup.kill", "1"))
+        match self.directory.write("cgroup.kill", "1") {
+            Err(error) if error.is(Errno::EOPNOTSUPP) => self.kill_threaded(),
+            result => ignore_gone(result),
+        }
+    }
+
+    /// A threaded cgroup holds threads, and the kernel kills only whole processes by `cgroup.kill`.
+    fn kill_threaded(&self) -> Result<()> {
+        /// Each round finds what had been forked during the one before, which is little once all are frozen.
+        const ROUNDS: usize = 100;
+        ignore_gone(self.directory.write("cgroup.freeze", "1"))?;
+        for _ in 0..ROUNDS {
+            // SIGKILL reaches the frozen as well.
+            if self.signal(SIGKILL)? == 0 {
+                break;
+            }
+        }
+        self.thaw()
+    }
+
+    /// Sends `signal` to every process in the cgroup and below it, one by one. Returns to how many.
+    ///
+    /// A pid read from the cgroup may belong to another process by the time its pidfd is open, but not if the cgroup
+    /// lists it once more after that.
+    pub fn signal(&self, signal: i32) -> Result<usize> {
+        let opened = self.pids()?.into_iter().filter_map(|pid| Some((pid, pidfd::open(pid).ok()?)));
+        let opened: Vec<(i32, OwnedFd)> = opened.collect();
+        let still_there = self.pids()?;
+        let mut count = 0;
+        for (_, process) in opened.iter().filter(|(pid, _)| still_there.contains(pid)) {
+            match pidfd::send_signal(process, signal) {
+                Err(error) if error.is(Errno::ESRCH) => {}
+                result => {
+                    result.context("signal the container's processes")?;
+                    count += 1;
+                }
+            }
+        }
+        Ok(count)
     }
 
     /// Whether the cgroup itself is frozen. One that is frozen with an ancestor is not.
@@ -66,15 +103,15 @@ impl Existing {
         Ok(pids)
     }
 
-    /// Removes the cgroup and those that the payload made below it, waiting up to ten seconds for dying processes
-    /// to end. It kills nobody. That it is gone already is success.
+    /// Removes the cgroup and those that the payload made below it, waiting at most `patience` for dying processes to
+    /// end. It kills nobody. That it is gone already is success.
     ///
     /// # Errors
     /// `WrongState`, with the path, when processes are left.
-    pub fn remove(self) -> Result<()> {
+    pub fn remove(self, patience: Duration) -> Result<()> {
         /// Between attempts that fail although nobody is left: a kernel that counts the dead a moment longer.
         const PAUSE: Duration = Duration::from_millis(5);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         loop {
             match self.remove_if_empty() {
                 Err(error) if error.is(Errno::EBUSY) || error.is(Errno::ENOTEMPTY) => {}

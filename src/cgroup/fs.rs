@@ -1,19 +1,21 @@
 //! The cgroupfs driver: makes a container's cgroup by hand, below whatever is there.
 
 use super::directory::{Directory, is_gone};
-use super::existing::Existing;
+use super::existing::{Existing, PATIENCE};
 use super::path::CgroupPath;
 use super::resources::{IfMissing, Write};
 use super::{IfDenied, Plan};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+use std::time::Duration;
 
 /// A cgroup that was made for a container, with its limits and device rules, before the first process is in it.
 /// Dropping it kills what runs in it and removes what was made; [`Cgroup::keep`] ends that.
 #[derive(Debug)]
 pub struct Cgroup {
-    directory: Directory,
+    directory: Rc<Directory>,
     undo: Undo,
 }
 
@@ -60,10 +62,27 @@ impl Cgroup {
         self.directory.oom_kills()
     }
 
+    /// Moves the process `pid` into the cgroup, where clone3 could not start it there. This waits for an RCU grace
+    /// period, 10 ms and more.
+    pub fn add(&self, pid: i32) -> Result<()> {
+        /// A process that is still being set up can't be moved for a moment (EINVAL); the figures are runc's.
+        const ATTEMPTS: usize = 5;
+        const PAUSE: Duration = Duration::from_millis(30);
+        let mut result = Ok(());
+        for _ in 0..ATTEMPTS {
+            result = self.directory.write("cgroup.procs", &pid.to_string());
+            match &result {
+                Err(error) if error.is(Errno::EINVAL) => std::thread::sleep(PAUSE),
+                _ => break,
+            }
+        }
+        result.context("unable to apply cgroup configuration")
+    }
+
     /// Ends the undoing: from here on the cgroup lives as long as the container.
     pub fn keep(mut self) -> CgroupPath {
         self.undo.made.clear();
-        self.undo.ours = false;
+        self.undo.ours = None;
         self.undo.path.clone()
     }
 
@@ -82,7 +101,7 @@ impl Cgroup {
 
     /// Makes the directories down to `path`, and sees to it that each gives its controllers to those below.
     fn make(path: &CgroupPath) -> Result<Self> {
-        let mut undo = Undo { path: path.clone(), made: Vec::new(), ours: false };
+        let mut undo = Undo { path: path.clone(), made: Vec::new(), ours: None };
         let mut here = Directory::root()?;
         let mut available = here.controllers("cgroup.controllers")?;
         let mut so_far = String::new();
@@ -100,8 +119,9 @@ impl Cgroup {
         if !is_new {
             check_unused(&here)?;
         }
-        undo.ours = true;
-        Ok(Self { directory: here, undo })
+        let directory = Rc::new(here);
+        undo.ours = Some(Rc::clone(&directory));
+        Ok(Self { directory, undo })
     }
 
     /// Below a threaded cgroup (or one that became the root of threads, having both processes and controllers) nothing
@@ -176,22 +196,23 @@ struct Undo {
     path: CgroupPath,
     /// The directories made, outermost first. One that was there before stays.
     made: Vec<CgroupPath>,
-    /// Whether all processes in it are the container's.
-    ours: bool,
+    /// The container's cgroup once all processes in it are the container's.
+    ours: Option<Rc<Directory>>,
 }
 
 impl Drop for Undo {
     fn drop(&mut self) {
         // There is nobody to tell of a failure: the error that led here is the one to report.
-        if self.ours
-            && let Ok(Some(cgroup)) = Existing::open(&self.path)
+        if let Some(ours) = self.ours.take()
+            && ours.write("cgroup.kill", "1").is_err_and(|error| is_gone(&error))
         {
-            let _ = cgroup.kill();
+            // `delete --force` was here, and what has the same path now is another container's.
+            return;
         }
         for path in self.made.iter().rev() {
             let Ok(Some(cgroup)) = Existing::open(path) else { continue };
             // Parents may have been taken by others meanwhile; what is in them is not ours to remove.
-            let _ = if *path == self.path { cgroup.remove() } else { cgroup.remove_if_empty() };
+            let _ = if *path == self.path { cgroup.remove(PATIENCE) } else { cgroup.remove_if_empty() };
         }
     }
 }

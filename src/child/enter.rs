@@ -12,9 +12,9 @@ use std::os::fd::AsFd;
 /// Ties the init process to its parent and hides it: nothing of ours may be traced or outlive a killed parent.
 pub(super) fn guard(me: &InChild, p: &Prepared) -> Result<()> {
     this_process::set_pdeathsig(me, true)?;
-    // A new user namespace's maps may have to be written by a parent without privileges, which can't reach the files of
-    // a process that is not dumpable; nobody else sees us yet.
-    if p.namespaces.origin(CloneFlags::USER) != Origin::New {
+    // Whoever is in a PID namespace that we joined sees us, and with the user id that made our user namespace has all
+    // capabilities over it.
+    if p.hidden {
         this_process::set_dumpable(me, false)?;
     }
     // Modes in config.json are final; the container's own umask comes last.
@@ -48,8 +48,20 @@ pub(super) fn namespaces(me: &InChild, p: &Prepared, parent: &Channel) -> Result
             await_order(parent)?.ok_or_else(|| Error::new(ErrorKind::System, "no time namespace came along"))?;
         namespace::join(me, clocks, CloneFlags::TIME)?;
     }
-    // Every change of ids makes a process dumpable again, or whatever fs.suid_dumpable says.
-    this_process::set_dumpable(me, false)
+    hide_again(me)
+}
+
+/// After a change of ids, by which the kernel makes a process dumpable again, or whatever fs.suid_dumpable says
+/// (CVE-2016-9962), and forgets the parent's death signal.
+pub(super) fn hide_again(me: &InChild) -> Result<()> {
+    this_process::set_dumpable(me, false)?;
+    this_process::set_pdeathsig(me, true)
+}
+
+/// Into the cgroup by the parent's hand, where clone3 could not start us there. Before the cgroup namespace is made,
+/// whose root our cgroup becomes.
+pub(super) fn cgroup(p: &Prepared, parent: &Channel) -> Result<()> {
+    if p.awaits_cgroup { await_order(parent).map(drop) } else { Ok(()) }
 }
 
 /// Continues in a new process inside a PID namespace that the joined user namespace owns.

@@ -10,9 +10,10 @@ use crate::handshake::{Channel, Order, Report};
 use crate::hooks::{self, Environment, Kind, Place};
 use crate::process::env::Environment as Variables;
 use crate::process::stdio;
-use crate::rootfs::{Mounted, Root};
+use crate::rootfs::{self, Mounted, Named, Root, Sources};
 use crate::sys::clone::InChild;
-use crate::sys::{fs, this_process};
+use crate::sys::fs::{self, Access};
+use crate::sys::this_process;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -29,27 +30,33 @@ pub(super) enum Phase {
 pub(super) fn init(me: &InChild, p: &Prepared, parent: &Channel, phase: &mut Phase) -> Result<Infallible> {
     let process = &p.process;
     step(Step::Guard, || enter::guard(me, p))?;
+    step(Step::Cgroup, || enter::cgroup(p, parent))?;
     // Before any user namespace: a lower score needs the caller's rights.
     step(Step::OomScore, || enter::oom_score(me, p))?;
     step(Step::Namespaces, || enter::namespaces(me, p, parent))?;
     step(Step::NamespaceSetup, || p.namespaces.set_up(me))?;
     step(Step::Keyring, || process.keyring.as_ref().map_or(Ok(()), |keyring| keyring.apply(me)))?;
 
-    let root = step(Step::Root, || p.rootfs.enter(me))?;
-    let mounted = step(Step::Mounts, || p.rootfs.mount_all(me, root))?;
+    let rootfs = match &p.rootfs {
+        Sources::Ready(prepared) => prepared,
+        // Leaked, as all that the child owns is: its descriptors are closed for real below.
+        Sources::Named(named) => Box::leak(Box::new(step(Step::Sources, || sources(me, named, parent))?)),
+    };
+    let root = step(Step::Root, || rootfs.enter(me))?;
+    let mounted = step(Step::Mounts, || rootfs.mount_all(me, root))?;
     // After the mounts: the nodes belong on what is mounted at /dev.
-    step(Step::Devices, || p.rootfs.devices(me, root))?;
+    step(Step::Devices, || rootfs.devices(me, root))?;
     // After mounts and devices, which hooks look at, and before pivot, since they live on the host's files.
     step(Step::CreateHooks, || create_hooks(me, p, parent, root))?;
     step(Step::Terminal, || terminal(me, p, parent, root))?;
-    step(Step::Pivot, || p.rootfs.finish(me, &mounted).and_then(|()| p.rootfs.pivot(me, root)))?;
+    step(Step::Pivot, || rootfs.finish(me, &mounted).and_then(|()| rootfs.pivot(me, root)))?;
 
     let proc = trusted_proc(&mounted, p);
     // Before readonlyPaths, which cover /proc/sys in most configs.
     step(Step::Sysctl, || p.namespaces.sysctls.iter().try_for_each(|sysctl| sysctl.write(proc)))?;
     // Before restrict, which makes the root read-only.
     step(Step::WorkingDirectory, || process.cwd.create(root))?;
-    step(Step::Restrict, || p.rootfs.restrict(me, root))?;
+    step(Step::Restrict, || rootfs.restrict(me, root))?;
     step(Step::Label, || process.labels.apply(me, proc))?;
     // Closed for real below, which its owner must not see.
     drop(mounted);
@@ -61,13 +68,22 @@ pub(super) fn init(me: &InChild, p: &Prepared, parent: &Channel, phase: &mut Pha
     // The host's descriptors are closed for real before the lookup: args[0] could lead through one (CVE-2024-21626).
     step(Step::Descriptors, || close_others(me, p, parent))?;
     let program = step(Step::Lookup, || process.program.find(me, &variables))?;
+    // Laid out before the filter, which may refuse the memory for it.
+    let execution = process.program.prepare(program, variables.for_exec());
 
     step(Step::Ready, || ready(me, p, parent, phase, &warnings))?;
+    let has_hooks = !p.hooks.start_container.is_empty();
+    if !has_hooks {
+        step(Step::Descriptors, || process.inherited.hand_over(me))?;
+    }
     // Its hooks are the first code of the container's: nothing of it may run without the filter.
     step(Step::Seccomp, || user::install_filter(me, p))?;
-    step(Step::StartHooks, || start_hooks(p, &variables))?;
-    process.inherited.hand_over(me)?;
-    Err(process.program.exec(me, &program, &variables.for_exec()))
+    if has_hooks {
+        step(Step::StartHooks, || start_hooks(p, &variables))?;
+        // Not before: hooks get none of them.
+        step(Step::Descriptors, || process.inherited.hand_over(me))?;
+    }
+    Err(execution.run(me).of_kind(ErrorKind::Exec))
 }
 
 /// Waits until the parent says to go on, and returns what came along.
@@ -76,6 +92,13 @@ pub(super) fn await_order(parent: &Channel) -> Result<Option<OwnedFd>> {
         Some((Order::Proceed, file)) => Ok(file),
         None => Err(Error::new(ErrorKind::System, "onggi itself was killed")),
     }
+}
+
+/// Has the parent open the sources of mounts below our own root.
+fn sources(me: &InChild, named: &Named, parent: &Channel) -> Result<rootfs::Prepared> {
+    parent.send(&Report::Sources, Some(fs::open("/", Access::Dir)?.as_fd()))?;
+    let missing = || Error::new(ErrorKind::System, "no source came along");
+    named.clone_all(me, || await_order(parent)?.ok_or_else(missing))
 }
 
 fn create_hooks(me: &InChild, p: &Prepared, parent: &Channel, root: &Root) -> Result<()> {
@@ -89,16 +112,13 @@ fn create_hooks(me: &InChild, p: &Prepared, parent: &Channel, root: &Root) -> Re
     // They start in the root filesystem, but see the host's files from "/".
     this_process::fchdir(me, root)?;
     let state = HookState::new(&p.record, Status::Creating, Some(this_process::pid())).to_json();
-    let place = Place { cwd: None, environment: Environment::Given(&[]) };
+    let place = Place { cwd: None, environment: Environment::Given(&[]), interrupt: None };
     hooks::run(Kind::CreateContainer, &p.hooks.create_container, &state, &place)
 }
 
 fn start_hooks(p: &Prepared, variables: &Variables) -> Result<()> {
-    if p.hooks.start_container.is_empty() {
-        return Ok(());
-    }
     let state = HookState::new(&p.record, Status::Created, Some(this_process::pid())).to_json();
-    let place = Place { cwd: None, environment: Environment::Given(variables.variables()) };
+    let place = Place { cwd: None, environment: Environment::Given(variables.variables()), interrupt: None };
     hooks::run(Kind::StartContainer, &p.hooks.start_container, &state, &place)
         .map_err(|error| error.of_kind(ErrorKind::Exec))
 }
@@ -136,11 +156,13 @@ fn ready(me: &InChild, p: &Prepared, parent: &Channel, phase: &mut Phase, warnin
     this_process::reset_signals(me, p.ignored_signals)?;
     // `create` is about to exit, and the container is to live on.
     this_process::set_pdeathsig(me, false)?;
-    let Some(gate) = &p.gate else { return parent.send(&Report::Ready, None) };
-    // The first process of a PID namespace ignores every signal that it doesn't handle, but `kill` of a created
-    // container is to end it, as runc's does.
-    this_process::exit_on_termination(me)?;
+    if p.gate.is_some() || !p.hooks.start_container.is_empty() {
+        // The first process of a PID namespace ignores every signal that it doesn't handle, but `kill` of a created
+        // container is to end it, as runc's does, and so is the user who waits for a hook.
+        this_process::exit_on_termination(me)?;
+    }
     parent.send(&Report::Ready, None)?;
+    let Some(gate) = &p.gate else { return Ok(()) };
     *phase = Phase::Alone;
     match fs::read(gate, &mut [0])? {
         1 => Ok(()),

@@ -17,7 +17,7 @@ use crate::namespaces::{self, Joins};
 use crate::seccomp::Filter;
 use crate::sys::clone::{InChild, SingleThreaded};
 use crate::sys::fs::write_all;
-use crate::sys::{stdio, this_process};
+use crate::sys::{Errno, stdio, this_process};
 use crate::{process, rootfs};
 use std::os::fd::OwnedFd;
 
@@ -36,7 +36,7 @@ pub struct Prepared {
     /// The namespaces to join.
     pub joins: Joins,
     /// The root filesystem and the sources of bind mounts.
-    pub rootfs: rootfs::Prepared,
+    pub rootfs: rootfs::Sources,
     /// What the process is and may do.
     pub process: process::Plan,
     /// The system call filter.
@@ -47,8 +47,23 @@ pub struct Prepared {
     pub proc: OwnedFd,
     /// The signals that our caller had us ignore, bit n - 1 for signal n.
     pub ignored_signals: u64,
+    /// Whether the child is to be hidden from the first: not where a parent without privileges has to write its id maps,
+    /// as the files of a process that is not dumpable belong to root.
+    pub hidden: bool,
+    /// Whether the child is to wait until its parent has moved it into the cgroup.
+    pub awaits_cgroup: bool,
     /// The FIFO that `start` writes to; `None` for `run`, which starts at once.
     pub gate: Option<OwnedFd>,
+}
+
+/// Tells the parent of a failure, in fewer words where they are too many for a message: `args[0]` or a path may be long.
+fn report(parent: &Channel, failure: Error) {
+    /// Fits even if every byte has to be written as six.
+    const SHORT: usize = 8 * 1024;
+    let shorter = failure.clone().shortened(SHORT);
+    if parent.send(&Report::Failed(failure), None).is_err_and(|error| error.is(Errno::EMSGSIZE)) {
+        drop(parent.send(&Report::Failed(shorter), None));
+    }
 }
 
 /// The child's whole life before the container's program.
@@ -64,7 +79,7 @@ pub fn main(me: InChild, prepared: Prepared, parent: Channel) -> ! {
     let Err(failure) = init::init(&me, &prepared, parent, &mut phase);
     match phase {
         // The parent may be dead; then nobody wants to know.
-        init::Phase::Reporting => drop(parent.send(&Report::Failed(failure), None)),
+        init::Phase::Reporting => report(parent, failure),
         // `create` has returned long ago; the container's own standard error is all that is left.
         init::Phase::Alone => drop(write_all(stdio::stderr(), format!("{failure}\n").as_bytes())),
     }

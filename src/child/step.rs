@@ -7,6 +7,8 @@ use crate::error::{Context, Result};
 pub enum Step {
     /// Tie the child's life to its parent's and hide it from others.
     Guard,
+    /// The cgroup, where clone3 could not do it.
+    Cgroup,
     /// The out-of-memory score.
     OomScore,
     /// Join and make namespaces.
@@ -15,6 +17,8 @@ pub enum Step {
     NamespaceSetup,
     /// The session keyring.
     Keyring,
+    /// Open the sources of mounts as this namespace has them.
+    Sources,
     /// Put the root filesystem into the mount namespace.
     Root,
     /// The mounts of config.json.
@@ -58,10 +62,12 @@ impl Step {
     fn doing(self) -> &'static str {
         match self {
             Self::Guard => "guard the init process",
+            Self::Cgroup => "enter the cgroup",
             Self::OomScore => "set process.oomScoreAdj",
             Self::Namespaces => "enter namespaces",
             Self::NamespaceSetup => "set up namespaces",
             Self::Keyring => "join the session keyring",
+            Self::Sources => "open the sources of mounts",
             Self::Root => "attach the root filesystem",
             Self::Mounts => "mount",
             Self::Devices => "create devices",

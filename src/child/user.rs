@@ -1,9 +1,8 @@
 //! The change from the runtime's rights to the container's.
 
-use super::Prepared;
+use super::{Prepared, enter};
 use crate::error::Result;
 use crate::sys::clone::InChild;
-use crate::sys::this_process;
 
 /// Takes the limits, ids and capabilities of the container's user, and its working directory.
 pub(super) fn become_user(me: &InChild, p: &Prepared, warnings: &mut Vec<String>) -> Result<()> {
@@ -14,8 +13,7 @@ pub(super) fn become_user(me: &InChild, p: &Prepared, warnings: &mut Vec<String>
     process.capabilities.keep(me)?;
     let entered = process.cwd.enter(me)?;
     process.identity.apply(me)?;
-    // The kernel has just made us dumpable again, or whatever fs.suid_dumpable says (CVE-2016-9962).
-    this_process::set_dumpable(me, false)?;
+    enter::hide_again(me)?;
     warnings.extend(process.capabilities.apply(me, keeps_filter_right(p))?);
     process.cwd.settle(me, entered)?;
     process.identity.apply_umask(me);

@@ -58,8 +58,6 @@ pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     let inherited = inherited(args.preserve_fds)?;
-    // Held back from here on, so that a signal ends with everything undone.
-    let signals = Signals::block()?;
     let id = ContainerId::parse(&args.id)?;
     let pid_file = args.pid_file.as_deref().map(PidFile::plan).transpose()?;
     let bundle = Bundle::load(&args.bundle)?;
@@ -86,7 +84,11 @@ pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -
         (None, None) => None,
     };
     let pidfd_socket = args.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
-    let claim = global.root.open_or_make()?.claim(&id)?;
+    let store = global.root.open_or_make()?;
+    // Held back from here on, so that a signal ends with everything undone. Not before: there is nothing to undo yet, and
+    // a bundle on a dead file server or a console socket that nobody serves must not keep the user waiting.
+    let signals = Signals::block()?;
+    let claim = store.claim(&id)?;
     let record = plan.record(&bundle, &id, clock::now_nanoseconds());
     let launch_options = launch::Options { console, gated: attachment == Attachment::Gated };
     let mut progress = Progress::default();

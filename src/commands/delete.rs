@@ -2,7 +2,7 @@
 
 use super::kill::kill_container;
 use super::{Global, ON_HOST, cgroup, observe, wrong_state};
-use crate::container::record::Record;
+use crate::container::record::{Phase, Record};
 use crate::container::report::HookState;
 use crate::container::status::{Container, Status};
 use crate::container::store::Entry;
@@ -11,9 +11,9 @@ use crate::hooks::{self, Kind};
 use crate::log::Log;
 use crate::sys::pidfd;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long a killed init process may take to go.
+/// How long a killed init process, and after it its cgroup, may take to go.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Deletes `id`: a stopped or never started one, any with `force`, which also takes an unknown one for deleted.
@@ -46,7 +46,7 @@ pub(super) fn delete(global: &Global, id: &str, force: bool) -> Result<u8> {
 }
 
 /// Kills the container and waits until its init process has ended.
-fn end(record: &Record, init: Option<&OwnedFd>) -> Result<()> {
+pub(super) fn end(record: &Record, init: Option<&OwnedFd>) -> Result<()> {
     match kill_container(record, init) {
         // It ended by itself just now.
         Err(error) if error.kind() == ErrorKind::WrongState => {}
@@ -60,17 +60,31 @@ fn end(record: &Record, init: Option<&OwnedFd>) -> Result<()> {
     }
 }
 
+/// With what is left in it, if that has not ended with the init process.
+fn remove_cgroup(record: &Record) -> Result<()> {
+    /// A moment for the killed to go, before those are killed that have come meanwhile.
+    const MOMENT: Duration = Duration::from_millis(50);
+    let deadline = Instant::now() + PATIENCE;
+    while let Some(cgroup) = cgroup(record)? {
+        // Half-made: a `create` that was killed may have left no pid, or not the last, by which its init process could be
+        // ended, and one that is still at work may start it only now. It notices when the state is gone.
+        let half_made = record.phase == Phase::Creating;
+        if half_made || !record.private_pid_namespace {
+            cgroup.kill()?;
+        }
+        match cgroup.remove(if half_made { MOMENT } else { PATIENCE }) {
+            Err(error) if half_made && error.kind() == ErrorKind::WrongState && Instant::now() < deadline => {}
+            result => return result,
+        }
+    }
+    Ok(())
+}
+
 /// Removes everything of a container whose init process has ended, in runc's order: remaining processes, cgroup, state
 /// directory; then the poststop hooks. What is gone already is fine. A failing hook is a warning (runtime.md, Lifecycle
 /// 13), and the others still run.
 pub(super) fn destroy(entry: &Entry, record: &Record, log: &Log) -> Result<()> {
-    if let Some(cgroup) = cgroup(record)? {
-        // A `create` that was killed has left no pid by which its init process could have been ended.
-        if !record.private_pid_namespace || record.pid.is_none() {
-            cgroup.kill()?;
-        }
-        cgroup.remove().context("remove the container's cgroup")?;
-    }
+    remove_cgroup(record).context("remove the container's cgroup")?;
     entry.remove().context("remove the container's state")?;
     let state = HookState::new(record, Status::Stopped, None).to_json();
     for failure in hooks::run_all(Kind::Poststop, &record.poststop, &state, &ON_HOST) {

@@ -1,10 +1,9 @@
 //! `kill`: sends a signal to a container's init process, or to all of its processes.
 
 use super::{Global, cgroup, wrong_state};
-use crate::cgroup::Existing;
 use crate::container::record::Record;
 use crate::container::status::living_init;
-use crate::error::{Context, Error, ErrorKind, Result, phrase};
+use crate::error::{Error, ErrorKind, Result, phrase};
 use crate::sys::signal::number;
 use crate::sys::{Errno, pidfd, signal_name};
 use std::os::fd::OwnedFd;
@@ -74,25 +73,10 @@ fn kill_all(record: &Record, init: Option<&OwnedFd>, signal: i32) -> Result<()> 
             }
             Ok(())
         }
-        (Some(cgroup), _) => signal_each(&cgroup, signal),
+        (Some(cgroup), _) => cgroup.signal(signal).map(drop),
         (None, Some(init)) => send(init, signal),
         (None, None) => Ok(()),
     }
-}
-
-/// A pid read from the cgroup may belong to another process by the time its pidfd is open, but not if the cgroup lists
-/// it once more after that.
-fn signal_each(cgroup: &Existing, signal: i32) -> Result<()> {
-    let opened = cgroup.pids()?.into_iter().filter_map(|pid| Some((pid, pidfd::open(pid).ok()?)));
-    let opened: Vec<(i32, OwnedFd)> = opened.collect();
-    let still_there = cgroup.pids()?;
-    for (_, process) in opened.iter().filter(|(pid, _)| still_there.contains(pid)) {
-        match pidfd::send_signal(process, signal) {
-            Err(error) if error.is(Errno::ESRCH) => {}
-            result => result.context("signal the container's processes")?,
-        }
-    }
-    Ok(())
 }
 
 /// To the init process. One that was reaped since we looked has stopped.

@@ -22,6 +22,8 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::{Environment, Place};
 use crate::host;
 use crate::log::Log;
+use crate::sys::signal::notice_children;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -136,6 +138,14 @@ pub enum Command {
     Version,
 }
 
+/// The commands for which [`Command::enters_container`] holds, as typed.
+const ENTERING: [&str; 2] = ["create", "run"];
+
+/// Whether the command line `argv` may be one that enters a container: certainly not when it has none of their names.
+pub fn may_enter_container(argv: &[OsString]) -> bool {
+    argv.iter().skip(1).any(|argument| ENTERING.iter().any(|name| argument == name))
+}
+
 impl Command {
     /// Whether a process of ours becomes one of the container, so that our executable must be protected from it.
     pub fn enters_container(&self) -> bool {
@@ -145,11 +155,10 @@ impl Command {
 
 /// Runs a command. The result is the exit status: 0, or that of the container's program for a foreground `run`.
 pub fn dispatch(global: &Global, command: Command) -> Result<u8> {
-    match command {
-        Command::Spec { bundle, rootless } => return spec::spec(bundle.as_deref(), rootless),
-        Command::Features => return features::features(),
-        Command::Version => return version::version(),
-        _ => host::require_kernel()?,
+    // What only tells about onggi works on any kernel.
+    if !matches!(command, Command::Spec { .. } | Command::Features | Command::Version) {
+        host::require_kernel()?;
+        notice_children()?;
     }
     match command {
         Command::Create(args) => create::create(global, &args).context("onggi create failed"),
@@ -159,12 +168,14 @@ pub fn dispatch(global: &Global, command: Command) -> Result<u8> {
         Command::Kill { id, signal, all } => kill::kill(global, &id, &signal, all),
         Command::Delete { id, force } => delete::delete(global, &id, force),
         Command::List { format } => list::list(global, format),
-        Command::Spec { .. } | Command::Features | Command::Version => Ok(0),
+        Command::Spec { bundle, rootless } => spec::spec(bundle.as_deref(), rootless),
+        Command::Features => features::features(),
+        Command::Version => version::version(),
     }
 }
 
 /// Where poststart and poststop hooks run: where the caller is.
-const ON_HOST: Place<'_> = Place { cwd: None, environment: Environment::Inherited };
+const ON_HOST: Place<'_> = Place { cwd: None, environment: Environment::Inherited, interrupt: None };
 
 /// The container's cgroup, if it has one and it still exists.
 fn cgroup(record: &Record) -> Result<Option<Existing>> {

@@ -3,10 +3,12 @@
 use super::create::{Attachment, Made, make};
 use super::delete::destroy;
 use super::start::run_poststart;
-use super::{Global, RunArgs};
-use crate::error::Result;
+use super::{Global, ON_HOST, RunArgs};
+use crate::error::{ErrorKind, Result};
+use crate::hooks::Place;
 use crate::parent::wait;
 use crate::sys::reap;
+use std::os::fd::AsFd;
 
 /// Runs `onggi run`; in the foreground the status is the program's.
 pub(super) fn run(global: &Global, args: &RunArgs) -> Result<u8> {
@@ -16,7 +18,7 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> Result<u8> {
         reap::become_subreaper()?;
     }
     let made = make(global, &args.create, attachment)?;
-    if let Err(error) = run_poststart(&made.launched.record).and_then(|()| made.write_pid_file()) {
+    if let Err(error) = poststart(&made).and_then(|()| made.write_pid_file()) {
         return Err(made.undo(global, error));
     }
     made.warn(global);
@@ -29,17 +31,35 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     foreground(global, made, args.keep)
 }
 
+/// Runs the poststart hooks until a signal asks for an end: signals are held back here, unlike in `start`.
+fn poststart(made: &Made) -> Result<()> {
+    let record = &made.launched.record;
+    if record.poststart.is_empty() {
+        return Ok(());
+    }
+    let ending = made.signals.ending()?;
+    run_poststart(record, &Place { interrupt: Some(ending.as_fd()), ..ON_HOST })
+}
+
 /// Waits for the program's end; then everything but, with `keep`, the cgroup and the state directory is gone.
 fn foreground(global: &Global, mut made: Made, keep: bool) -> Result<u8> {
     let relay = made.launched.relay.take();
     let early = std::mem::take(&mut made.launched.early_signals);
-    let exit = wait::wait(&mut made.launched.init, &made.signals, relay, &early)?;
+    let ended = wait::wait(&mut made.launched.init, &made.signals, relay, &early)?;
+    if let Some(error) = &ended.lost_output {
+        global.log.warning(&error.to_string());
+    }
     let record = made.launched.record.clone();
     let entry = made.keep();
     if !keep {
-        destroy(&entry, &record, &global.log)?;
+        match entry.lock() {
+            Ok(_lock) => destroy(&entry, &record, &global.log)?,
+            // `delete --force` was faster, and both id and cgroup may be another container's by now.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
         // What was killed with the cgroup has become ours, and would be our own parent's to reap.
         reap::all()?;
     }
-    Ok(exit.status())
+    Ok(ended.exit.status())
 }

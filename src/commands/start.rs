@@ -1,12 +1,12 @@
 //! `start`: lets the init process of a created container go on to its program.
 
-use super::kill::kill_container;
+use super::delete::end;
 use super::{Global, ON_HOST, observe, wrong_state};
 use crate::container::record::Record;
 use crate::container::report::HookState;
 use crate::container::status::{Container, Status};
 use crate::error::{Result, phrase};
-use crate::hooks::{self, Kind};
+use crate::hooks::{self, Kind, Place};
 
 /// Starts `id`. Returns when the program is about to be executed and the poststart hooks have run.
 pub(super) fn start(global: &Global, id: &str) -> Result<u8> {
@@ -19,10 +19,10 @@ pub(super) fn start(global: &Global, id: &str) -> Result<u8> {
             entry.release(&lock)?;
             // Before the hooks: they may call us.
             drop(lock);
-            run_poststart(&live.record).inspect_err(|_| {
+            run_poststart(&live.record, &ON_HOST).inspect_err(|_| {
                 // The container is killed (runtime.md, Lifecycle 9; since version 1.3 no longer just a warning). The
                 // hook's failure is the news; the container may have ended by itself.
-                let _ = kill_container(&live.record, Some(&live.init));
+                let _ = end(&live.record, Some(&live.init));
             })?;
             Ok(0)
         }
@@ -35,10 +35,10 @@ pub(super) fn start(global: &Global, id: &str) -> Result<u8> {
 }
 
 /// Runs the poststart hooks of a container that has just been started.
-pub(super) fn run_poststart(record: &Record) -> Result<()> {
+pub(super) fn run_poststart(record: &Record, place: &Place<'_>) -> Result<()> {
     if record.poststart.is_empty() {
         return Ok(());
     }
     let state = HookState::new(record, Status::Running, record.pid).to_json();
-    hooks::run(Kind::Poststart, &record.poststart, &state, &ON_HOST)
+    hooks::run(Kind::Poststart, &record.poststart, &state, place)
 }

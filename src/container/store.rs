@@ -72,10 +72,28 @@ impl Root {
     /// The containers in it; `None` when there is no such directory.
     pub fn open(&self) -> Result<Option<Store>> {
         match fs::open(&self.path, Access::ReadDir) {
-            Ok(dir) => Ok(Some(Store { dir: Rc::new(dir) })),
+            Ok(dir) => {
+                self.check_private(&dir)?;
+                Ok(Some(Store { dir: Rc::new(dir) }))
+            }
             Err(error) if error.is(Errno::ENOENT) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// `$XDG_RUNTIME_DIR` may be anything in a strange environment, such as a directory that others can write to and plant
+    /// containers in (CVE-2015-1331 and its family). What `--root` names is the caller's choice.
+    fn check_private(&self, dir: &OwnedFd) -> Result<()> {
+        if self.kind != RootKind::User {
+            return Ok(());
+        }
+        let stat = fs::stat(dir)?;
+        if stat.uid == machine::effective_uid() && stat.mode & 0o022 == 0 {
+            return Ok(());
+        }
+        let text = format!("{} belongs to user {} with mode {:o}", self.path.display(), stat.uid, stat.mode & 0o7777);
+        Err(Error::new(ErrorKind::Denied, text)
+            .hint("it must be the caller's own and not writable by others: use --root"))
     }
 
     /// As [`Root::open`]; makes the directory if it is missing, for its owner alone.
@@ -143,8 +161,12 @@ impl Store {
                 result.with_context(|| format!("state directory (--root {})", fs::shown_path(&self.dir).display()))?
             }
         }
-        let dir = Rc::new(fs::open_at(&root, id.as_str(), Access::ReadDir, Resolve::Beneath)?);
-        Ok(Claim { entry: Entry { root, dir, id: id.clone(), owner: machine::effective_uid() }, kept: false })
+        let dir = fs::open_at(&root, id.as_str(), Access::ReadDir, Resolve::Beneath).inspect_err(|_| {
+            // Empty, and nobody else's: its name is taken only as long as it is there.
+            let _ = fs::rmdir_at(&root, id.as_str());
+        })?;
+        let entry = Entry { root, dir: Rc::new(dir), id: id.clone(), owner: machine::effective_uid() };
+        Ok(Claim { entry, kept: false })
     }
 
     /// Finds the container `id`; it may still lack a readable state file.
@@ -244,11 +266,12 @@ impl Entry {
         Ok(record)
     }
 
-    /// Whether the init process has not been started: the gate is still there.
+    /// Whether the init process has not been started: it waits at the gate. The name alone proves nothing, since a
+    /// `start` that is killed may leave it behind; the program does not have the gate open.
     pub fn has_gate(&self) -> Result<bool> {
-        match fs::stat_at(&self.dir, GATE) {
+        match fs::open_at(&self.dir, GATE, Access::WriteNoWait, Resolve::Beneath) {
             Ok(_) => Ok(true),
-            Err(error) if error.is(Errno::ENOENT) => Ok(false),
+            Err(error) if error.is(Errno::ENOENT) || error.is(Errno::ENXIO) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -271,21 +294,29 @@ impl Entry {
 
     /// Removes the directory with what is in it. What is gone already is fine.
     pub fn remove(&self) -> Result<()> {
+        /// A `create` that is at work on the same id, and about to notice, writes a few files at most.
+        const ATTEMPTS: usize = 100;
         // The state file goes first: what remains if we are interrupted counts as no container.
         for name in [STATE, GATE] {
             allow_missing(fs::unlink_at(&self.dir, name))?;
         }
-        match fs::rmdir_at(&self.root, self.id.as_str()) {
-            Err(error) if error.is(Errno::ENOTEMPTY) => {}
-            result => return allow_missing(result),
+        for _ in 0..ATTEMPTS {
+            match fs::rmdir_at(&self.root, self.id.as_str()) {
+                Err(error) if error.is(Errno::ENOTEMPTY) => self.empty()?,
+                result => return allow_missing(result),
+            }
         }
+        allow_missing(fs::rmdir_at(&self.root, self.id.as_str()))
+    }
+
+    fn empty(&self) -> Result<()> {
         for name in fs::names(&self.dir)? {
             allow_missing(match fs::unlink_at(&self.dir, &name) {
                 Err(error) if error.is(Errno::EISDIR) => fs::rmdir_at(&self.dir, &name),
                 result => result,
             })?;
         }
-        allow_missing(fs::rmdir_at(&self.root, self.id.as_str()))
+        Ok(())
     }
 
     fn write(&self, record: &Record) -> Result<()> {
@@ -399,6 +430,18 @@ mod tests {
         let below_a_file = Root::choose(Some(Path::new("/proc/version/x"))).unwrap();
         let text = text_of(below_a_file.open_or_make());
         assert!(text.contains("--root /proc/version/x") && text.ends_with(": not a directory"), "{text}");
+    }
+
+    #[test]
+    fn the_users_own_directory_must_be_private() {
+        let (directory, ..) = store("private");
+        let open = |mode| {
+            std::fs::set_permissions(&directory.0, std::fs::Permissions::from_mode(mode)).unwrap();
+            Root { path: directory.0.clone(), kind: RootKind::User }.open()
+        };
+        assert!(open(0o1700).is_ok() && open(0o755).is_ok());
+        assert!(text_of(open(0o1777)).contains("with mode 1777"));
+        assert!(text_of(open(0o770)).contains("not writable by others"));
     }
 
     #[test]

@@ -14,14 +14,15 @@ use crate::handshake::{Channel, Order, Report};
 use crate::hooks::{self, Environment, Kind, Place};
 use crate::host::Host;
 use crate::namespaces::Origin;
+use crate::rootfs::Sources;
 use crate::sys::clone::CloneFlags;
-use crate::sys::namespace;
-use crate::sys::pidfd::Exit;
+use crate::sys::pidfd::{self, Exit};
 use crate::sys::poll::{Interest, poll};
 use crate::sys::signal::{Signals, number};
-use crate::sys::signal_name;
+use crate::sys::{Errno, namespace, signal_name};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 /// A conversation with one child.
 #[derive(Debug)]
@@ -30,7 +31,9 @@ pub struct Conversation<'a> {
     record: &'a Record,
     host: &'a Host,
     child: Channel,
-    console: Option<Console>,
+    console: &'a mut Option<Console>,
+    /// Whether the child has said anything yet.
+    heard: bool,
     ready: bool,
     done: Done,
 }
@@ -56,34 +59,60 @@ impl<'a> Conversation<'a> {
         host: &'a Host,
         child: Channel,
         init: InitProcess,
-        console: Option<Console>,
+        console: &'a mut Option<Console>,
     ) -> Self {
         let done = Done { init, relay: None, early_signals: Vec::new(), warnings: Vec::new() };
-        Self { prepared, record, host, child, console, ready: false, done }
+        Self { prepared, record, host, child, console, heard: false, ready: false, done }
     }
 
-    /// Serves the child until it waits at the gate, or, without one, until its program runs.
-    pub fn hold(mut self, signals: &Signals, cgroup: Option<&Cgroup>, progress: &mut Progress) -> Result<Done> {
-        if self.prepared.namespaces.origin(CloneFlags::USER) == Origin::New {
-            self.map_ids()?;
+    /// Serves the child until it waits at the gate, or, without one, until its program runs. `None`: SIGKILL was the
+    /// first thing that happened to the child, which clone3 had started in its cgroup.
+    pub fn hold(mut self, signals: &Signals, cgroup: Option<&Cgroup>, progress: &mut Progress) -> Result<Option<Done>> {
+        match self.begin(cgroup) {
+            Err(error) if is_gone(&error) && pidfd::wait_exit(self.done.init.pidfd(), Some(Duration::ZERO))? => {
+                return if self.is_stillborn(cgroup)? { Ok(None) } else { Err(self.death(cgroup)) };
+            }
+            result => result?,
         }
         let gated = self.prepared.gate.is_some();
         while !(self.ready && gated) {
             let ready = poll(&[(self.child.as_fd(), Interest::Read), (signals.as_fd(), Interest::Read)], None)?;
-            if ready[1] {
-                self.take_signals(signals, gated)?;
-            }
+            // What the child says comes first: whether it is ready decides on what a signal does.
             if !ready[0] {
+                self.take_signals(signals)?;
                 continue;
             }
             match self.child.receive::<Report>()? {
-                Some((report, file)) => self.answer(report, file, progress)?,
+                Some((report, file)) => {
+                    self.heard = true;
+                    self.answer(report, file, signals, progress)?;
+                }
                 // The socket closes by the program's execve.
                 None if self.ready => break,
+                None if self.is_stillborn(cgroup)? => return Ok(None),
                 None => return Err(self.death(cgroup)),
             }
         }
-        Ok(self.done)
+        Ok(Some(self.done))
+    }
+
+    /// What the child waits for first.
+    fn begin(&self, cgroup: Option<&Cgroup>) -> Result<()> {
+        if let (true, Some(cgroup)) = (self.prepared.awaits_cgroup, cgroup) {
+            cgroup.add(self.done.init.pid)?;
+            self.proceed(None)?;
+        }
+        if self.prepared.namespaces.origin(CloneFlags::USER) == Origin::New {
+            self.map_ids()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the child, which is gone, was killed before it could say anything, by nobody we know of.
+    fn is_stillborn(&self, cgroup: Option<&Cgroup>) -> Result<bool> {
+        let in_cgroup = cgroup.filter(|_| !self.heard && !self.prepared.awaits_cgroup);
+        let Some(cgroup) = in_cgroup else { return Ok(false) };
+        Ok(self.done.init.ending()? == Exit::Signal(number::KILL) && cgroup.oom_kills() == 0)
     }
 
     fn map_ids(&self) -> Result<()> {
@@ -96,11 +125,21 @@ impl<'a> Conversation<'a> {
         self.proceed(None)
     }
 
+    /// A child that is gone does not proceed; its last words, or how it died, come next.
     fn proceed(&self, file: Option<&OwnedFd>) -> Result<()> {
-        self.child.send(&Order::Proceed, file.map(AsFd::as_fd))
+        match self.child.send(&Order::Proceed, file.map(AsFd::as_fd)) {
+            Err(error) if error.is(Errno::EPIPE) || error.is(Errno::ECONNRESET) => Ok(()),
+            result => result,
+        }
     }
 
-    fn answer(&mut self, report: Report, file: Option<OwnedFd>, progress: &mut Progress) -> Result<()> {
+    fn answer(
+        &mut self,
+        report: Report,
+        file: Option<OwnedFd>,
+        signals: &Signals,
+        progress: &mut Progress,
+    ) -> Result<()> {
         match report {
             Report::Moved { pid } => {
                 let pidfd = came_along(file)?;
@@ -112,9 +151,14 @@ impl<'a> Conversation<'a> {
                 let clocks = self.set_clocks()?;
                 self.proceed(Some(&clocks))?;
             }
+            Report::Sources => {
+                let root = came_along(file)?;
+                let Sources::Named(named) = &self.prepared.rootfs else { return Err(unexpected("its root")) };
+                named.reopen(&root).try_for_each(|source| self.proceed(Some(&source?)))?;
+            }
             Report::Hooks => {
                 progress.hooks_ran = true;
-                self.run_hooks()?;
+                self.run_hooks(signals)?;
                 self.proceed(None)?;
             }
             Report::Console => {
@@ -146,20 +190,27 @@ impl<'a> Conversation<'a> {
             .context("open the new time namespace")
     }
 
-    fn run_hooks(&self) -> Result<()> {
+    fn run_hooks(&self, signals: &Signals) -> Result<()> {
         let state = HookState::new(self.record, Status::Creating, Some(self.done.init.pid)).to_json();
-        let place = Place { cwd: Some(&self.record.bundle), environment: Environment::Inherited };
+        let ending = signals.ending()?;
+        let interrupt = Some(ending.as_fd());
+        let place = Place { cwd: Some(&self.record.bundle), environment: Environment::Inherited, interrupt };
         let hooks = &self.prepared.hooks;
         hooks::run(Kind::Prestart, &hooks.prestart, &state, &place)?;
         hooks::run(Kind::CreateRuntime, &hooks.create_runtime, &state, &place)
     }
 
-    fn take_signals(&mut self, signals: &Signals, gated: bool) -> Result<()> {
+    /// A signal that asks for an end gets it, as long as there is no program to decide on it.
+    fn take_signals(&mut self, signals: &Signals) -> Result<()> {
         while let Some(signal) = signals.next()? {
-            if gated && number::ENDING.contains(&signal) {
+            let ending = number::ENDING.contains(&signal);
+            if ending && !self.ready {
                 return Err(Error::new(ErrorKind::System, format!("interrupted by signal {signal}")));
             }
-            if signal != number::CHILD {
+            if ending && !self.prepared.hooks.start_container.is_empty() {
+                // They may take their time. If the program runs already, it is the one to have the signal anyway.
+                pidfd::send_signal(self.done.init.pidfd(), signal)?;
+            } else if signal != number::CHILD {
                 self.done.early_signals.push(signal);
             }
         }
@@ -180,6 +231,11 @@ impl<'a> Conversation<'a> {
         }
         Error::new(ErrorKind::System, format!("container init {how} before it was ready"))
     }
+}
+
+/// Whether the error may come of a child that has ended.
+fn is_gone(error: &Error) -> bool {
+    error.is(Errno::ESRCH) || error.is(Errno::ENOENT)
 }
 
 fn came_along(file: Option<OwnedFd>) -> Result<OwnedFd> {

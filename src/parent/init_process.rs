@@ -25,6 +25,11 @@ impl InitProcess {
         &self.pidfd
     }
 
+    /// Waits for its end; it stays to be reaped.
+    pub fn ending(&self) -> Result<Exit> {
+        pidfd::peek(&self.pidfd)
+    }
+
     /// Waits for its end and reaps it.
     pub fn reap(&mut self) -> Result<Exit> {
         let exit = pidfd::reap(&self.pidfd)?;

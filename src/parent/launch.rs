@@ -74,34 +74,43 @@ pub fn launch(
         Some(cgroup) => Cgroup::create(cgroup)?,
         None => None,
     };
-    let prepared = prepare::prepare(plan, &record, host, gate)?;
-    let (parent, child) = Channel::pair()?;
-    let (init, prepared) = match clone(&prepared, cgroup.as_ref())? {
-        Fork::Child(me) => {
-            drop(parent);
-            child::main(me, prepared, child)
+    let mut prepared = prepare::prepare(plan, &record, host, gate)?;
+    let mut console = options.console;
+    let mut done = loop {
+        let (parent, child) = Channel::pair()?;
+        let init = match clone(&prepared, cgroup.as_ref())? {
+            Fork::Child(me) => {
+                drop(parent);
+                child::main(me, prepared, child)
+            }
+            Fork::Parent { pid, pidfd } => InitProcess::new(pid, pidfd),
+        };
+        drop(child);
+        // While the child works. For `create` it is not there yet; but killed from here on, we leave no process that
+        // nobody knows. `run` has no moment of being created.
+        let phase = if options.gated { Phase::Creating } else { Phase::Created };
+        record_init(&mut record, &init, phase, claim)?;
+        let conversation = Conversation::new(&prepared, &record, host, parent, init, &mut console);
+        match conversation.hold(signals, cgroup.as_ref(), progress)? {
+            Some(done) => break done,
+            // Linux since 6.14, and stable kernels since, kill what clone3 starts in a cgroup when `cgroup.kill` was
+            // ever written in our own or in that one, and not equally often (kernel/cgroup/cgroup.c, kill_seq, is
+            // taken from the wrong cgroup). So it has to be moved there.
+            None => prepared.awaits_cgroup = true,
         }
-        Fork::Parent { pid, pidfd } => (InitProcess::new(pid, pidfd), prepared),
     };
-    drop(child);
-    if !options.gated {
-        // While the child works: `run` has no moment of being created.
-        record_init(&mut record, &init, claim)?;
-    }
-    let conversation = Conversation::new(&prepared, &record, host, parent, init, options.console);
-    let mut done = conversation.hold(signals, cgroup.as_ref(), progress)?;
     if options.gated || record.pid != Some(done.init.pid) {
-        record_init(&mut record, &done.init, claim)?;
+        record_init(&mut record, &done.init, Phase::Created, claim)?;
     }
     let warnings = std::mem::take(&mut done.warnings);
     Ok(Launched { init: done.init, cgroup, record, relay: done.relay, early_signals: done.early_signals, warnings })
 }
 
-/// Writes the record of a container that exists.
-fn record_init(record: &mut Record, init: &InitProcess, claim: &Claim) -> Result<()> {
+/// Writes the record of a container that has a process.
+fn record_init(record: &mut Record, init: &InitProcess, phase: Phase, claim: &Claim) -> Result<()> {
     record.pid = Some(init.pid);
     record.start_time = status::start_time(init.pid)?;
-    record.phase = Phase::Created;
+    record.phase = phase;
     claim.write(record)
 }
 
@@ -117,12 +126,12 @@ fn clone(prepared: &child::Prepared, cgroup: Option<&Cgroup>) -> Result<Fork> {
         None => None,
     };
     let first_wave = namespaces.first_wave();
-    let fork =
-        clone3(prepared.single_threaded, first_wave, cgroup.map(Cgroup::dir)).map_err(|error| match error.errno() {
-            Some(Errno::ENOSPC) => error.hint("a limit in /proc/sys/user on the number of namespaces is reached"),
-            Some(Errno::EPERM) => error.hint("making namespaces needs CAP_SYS_ADMIN, or user namespaces switched on"),
-            _ => error,
-        });
+    let cgroup = cgroup.filter(|_| !prepared.awaits_cgroup).map(Cgroup::dir);
+    let fork = clone3(prepared.single_threaded, first_wave, cgroup).map_err(|error| match error.errno() {
+        Some(Errno::ENOSPC) => error.hint("a limit in /proc/sys/user on the number of namespaces is reached"),
+        Some(Errno::EPERM) => error.hint("making namespaces needs CAP_SYS_ADMIN, or user namespaces switched on"),
+        _ => error,
+    });
     if let (Some(own), Ok(Fork::Parent { .. }) | Err(_)) = (&home, &fork) {
         namespace::set_pid_namespace_for_children(own.as_fd()).context("return to our own PID namespace")?;
     }

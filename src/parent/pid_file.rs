@@ -35,7 +35,15 @@ impl PidFile {
         let directory = fs::open(parent, Access::Dir)?;
         let mut temporary = OsString::from(".");
         temporary.push(name);
-        let file = fs::create_at(&directory, &temporary, 0o666)?;
+        let create = || fs::create_at(&directory, &temporary, 0o666);
+        let file = match create() {
+            // Of a command that was killed at this point.
+            Err(error) if error.is(Errno::EEXIST) => {
+                fs::unlink_at(&directory, &temporary)?;
+                create()?
+            }
+            made => made?,
+        };
         let written =
             fs::write(file, pid.to_string().as_bytes()).and_then(|()| fs::rename_at(&directory, &temporary, name));
         if written.is_err() {

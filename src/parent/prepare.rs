@@ -4,16 +4,17 @@ use crate::child::Prepared;
 use crate::container::record::Record;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::Host;
-use crate::namespaces::Joins;
+use crate::namespaces::{Joins, Origin};
 use crate::plan::Plan;
 use crate::rootfs;
-use crate::sys::clone::SingleThreaded;
+use crate::sys::clone::{CloneFlags, SingleThreaded};
 use crate::sys::fs::{self, Access, PROC_ROOT_INODE, magic};
 use std::os::fd::OwnedFd;
 
 /// Opens namespaces, the root filesystem, the sources of bind mounts and the host's procfs.
 pub fn prepare(plan: Plan, record: &Record, host: &Host, gate: Option<OwnedFd>) -> Result<Prepared> {
     let single_threaded = SingleThreaded::prove(host.threads)?;
+    let new_user_namespace = plan.namespaces.origin(CloneFlags::USER) == Origin::New;
     Ok(Prepared {
         record: record.clone(),
         single_threaded,
@@ -25,6 +26,8 @@ pub fn prepare(plan: Plan, record: &Record, host: &Host, gate: Option<OwnedFd>) 
         hooks: plan.hooks,
         proc: host_proc()?,
         ignored_signals: host.ignored_signals,
+        hidden: !new_user_namespace || host.euid == 0,
+        awaits_cgroup: false,
         gate,
     })
 }

@@ -33,8 +33,8 @@ pub struct Capabilities {
 /// # Errors
 /// An effective capability that is not permitted, an inheritable one outside bounding: capset(2) would refuse both.
 pub fn plan(block: Option<&LinuxCapabilities>, input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Capabilities> {
-    // The first process of a user namespace has every capability there is, whatever the caller had.
-    let inside = input.uid_ranges.is_some();
+    // Whoever makes or joins a user namespace has every capability there is, whatever the caller had.
+    let inside = input.user_namespace;
     let grantable = if inside { u64::MAX } else { input.host.bounding & input.host.permitted };
     let present = if inside { u64::MAX } else { input.host.bounding };
     let mut unavailable = 0;
@@ -152,8 +152,7 @@ mod tests {
 
     fn check(block: &str, inside: bool, expected: std::result::Result<[u64; 5], &str>, warned: &[&str]) {
         let host = crate::host::Host { bounding: (1 << 39) - 1, permitted: (1 << 39) - 1, ..host() };
-        let ranges = [(0, 65536)];
-        let input = Input { uid_ranges: inside.then_some(&ranges), ..input(&host) };
+        let input = Input { user_namespace: inside, ..input(&host) };
         let mut warnings = Vec::new();
         let block: Option<LinuxCapabilities> = serde_json::from_str(block).unwrap();
         let planned = plan(block.as_ref(), &input, &mut warnings)

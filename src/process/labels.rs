@@ -2,6 +2,7 @@
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::Host;
+use crate::sys::Errno;
 use crate::sys::clone::InChild;
 use crate::sys::fs::{self, Access, Resolve};
 use oci_spec::runtime::Process;
@@ -62,7 +63,11 @@ impl Labels {
         if let Some(profile) = &self.apparmor {
             let doing = || format!("apply AppArmor profile \"{profile}\" (process.apparmorProfile)");
             let file = open(&proc, "self/attr/apparmor/exec").with_context(doing)?;
-            fs::write(file, format!("exec {profile}").as_bytes()).with_context(doing)?;
+            fs::write(file, format!("exec {profile}").as_bytes()).map_err(|error| {
+                let unknown = error.is(Errno::ENOENT);
+                let error = error.context(doing());
+                if unknown { error.hint("no such profile is loaded: see apparmor_parser(8)") } else { error }
+            })?;
         }
         if let Some(label) = &self.selinux {
             let doing = || format!("apply SELinux label \"{label}\" (process.selinuxLabel)");

@@ -31,7 +31,9 @@ pub struct Input<'a> {
     pub host: &'a Host,
     /// The container's id, which names the keyring.
     pub id: &'a str,
-    /// The user ids of the container's user namespace; `None` without one of its own.
+    /// Whether the container has a user namespace of its own, new or joined.
+    pub user_namespace: bool,
+    /// The user ids of the container's new user namespace; `None` without one, or when its maps are not ours.
     pub uid_ranges: Ranges<'a>,
     /// Likewise the group ids.
     pub gid_ranges: Ranges<'a>,
@@ -89,7 +91,7 @@ pub fn plan(spec: &Process, input: &Input<'_>, warnings: &mut Vec<String>) -> Re
         no_new_privileges: spec.no_new_privileges().unwrap_or(false),
         scheduling: scheduling::plan(spec, input.linux, warnings)?,
         labels: labels::plan(spec, input.host)?,
-        keyring: input.keyring.then(|| keyring::plan(input.id, input.uid_ranges.is_some())).transpose()?,
+        keyring: input.keyring.then(|| keyring::plan(input.id, input.user_namespace)).transpose()?,
         terminal: terminal::plan(spec)?,
         inherited: input.inherited,
     })
@@ -127,6 +129,7 @@ pub(crate) mod tests {
         Input {
             host,
             id: "c1",
+            user_namespace: false,
             uid_ranges: None,
             gid_ranges: None,
             keyring: true,

@@ -4,6 +4,7 @@ use super::env::Environment;
 use crate::error::{Error, ErrorKind, Result, errno_text};
 use crate::sys::clone::InChild;
 use crate::sys::fs::{self, Access};
+use crate::sys::this_process::Execution;
 use crate::sys::{Errno, this_process};
 use std::ffi::CString;
 
@@ -80,9 +81,9 @@ impl Program {
         CString::new(path).map(Executable).map_err(refuse)
     }
 
-    /// Becomes the program. Comes back only when that failed.
-    pub fn exec(&self, me: &InChild, executable: &Executable, environment: &[CString]) -> Error {
-        this_process::execve(me, &executable.0, &self.args, environment).of_kind(ErrorKind::Exec)
+    /// Lays out all that execve(2) reads.
+    pub fn prepare(&self, executable: Executable, environment: Vec<CString>) -> Execution {
+        Execution::new(executable.0, self.args.clone(), environment)
     }
 }
 

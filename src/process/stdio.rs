@@ -43,7 +43,9 @@ pub fn replace_null(me: &InChild, null: impl AsFd) -> Result<()> {
 pub fn give_to(_: &InChild, uid: u32) -> Result<()> {
     each(|_, fd| {
         let found = fs::stat(fd)?;
-        if found.is_device() || found.uid == uid {
+        // Nor is a file given away that the caller lets the container only read: its owner could write to it.
+        let read_only = found.is_file() && !fs::is_writable(fd)?;
+        if found.is_device() || found.uid == uid || read_only {
             return Ok(());
         }
         match fs::chown(fd, Some(uid), None) {

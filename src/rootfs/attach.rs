@@ -1,7 +1,7 @@
 //! Attaching the mounts in the child, in the order of the configuration.
 
 use super::mounts::PROC_FILES;
-use super::prepare::{Prepared, Tree};
+use super::prepare::{Prepared, Tree, tree_of, unfulfilled};
 use super::root::{Links, Root, Target, TargetKind};
 use super::{MountPlan, What};
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -64,9 +64,8 @@ impl Prepared {
             .open(source, Access::Path)
             .map_err(|error| error.phrased(format!("open {} inside the root filesystem", plan.source.display())))
             .and_then(|source| mount::clone_at(source, *depth))
-            .context("failed to fulfil mount request")
-            .with_context(|| format!("mounts[{}].source", plan.index))?;
-        Tree::new(tree, *depth, plan, &self.plan).with_context(|| plan.failure()).map(Some)
+            .map_err(|error| unfulfilled(error, plan))?;
+        tree_of(plan, &self.plan, tree, *depth).map(Some)
     }
 
     /// Makes read-only what had to stay writable for the steps before: `/dev` and tmpfs mounts with `ro`.

@@ -127,27 +127,43 @@ fn in_range(number: i64, max: u64, field: &str, name: &str) -> Result<u64> {
 impl DevicesPlan {
     /// Under a user namespace, clones the host's nodes; opened here, as the container may not reach them by path.
     pub(super) fn open_host_nodes(&self) -> Result<Vec<Option<OwnedFd>>> {
-        self.nodes
-            .iter()
-            .map(|node| {
-                // Anyone may make a fifo.
-                let bind = self.bind && node.kind != NodeKind::Fifo;
-                bind.then(|| node.open_on_host()).transpose().with_context(|| node.field.clone())
-            })
-            .collect()
+        let open = |node: &Node| self.binds(node).then(|| node.open_on_host()).transpose();
+        self.nodes.iter().map(|node| open(node).with_context(|| node.field.clone())).collect()
+    }
+
+    /// Where the host's nodes to be bound lie.
+    pub(super) fn host_paths(&self) -> impl Iterator<Item = PathBuf> {
+        self.nodes.iter().filter(|node| self.binds(node)).map(Node::host_path)
+    }
+
+    /// Takes a detached mount for each of [`DevicesPlan::host_paths`].
+    pub(super) fn take_nodes(&self, mut next: impl FnMut() -> Result<OwnedFd>) -> Result<Vec<Option<OwnedFd>>> {
+        let mut take = |node: &Node| self.binds(node).then(|| next().and_then(|clone| node.proven(clone))).transpose();
+        self.nodes.iter().map(|node| take(node).with_context(|| node.field.clone())).collect()
+    }
+
+    /// Anyone may make a fifo.
+    fn binds(&self, node: &Node) -> bool {
+        self.bind && node.kind != NodeKind::Fifo
     }
 }
 
 impl Node {
     /// A detached mount of the host's node of the same path, proven to be the same device.
     fn open_on_host(&self) -> Result<OwnedFd> {
-        let path = PathBuf::from(self.path.to_string());
-        let clone = mount::clone_path(&path, Depth::Top, Link::Keep)?;
+        mount::clone_path(&self.host_path(), Depth::Top, Link::Keep).and_then(|clone| self.proven(clone))
+    }
+
+    fn host_path(&self) -> PathBuf {
+        PathBuf::from(self.path.to_string())
+    }
+
+    fn proven(&self, clone: OwnedFd) -> Result<OwnedFd> {
         if self.is(&fs::stat(&clone)?) {
             return Ok(clone);
         }
         let DeviceNumber { major, minor } = self.number;
-        let text = format!("{} of the host is not device {major}:{minor}", path.display());
+        let text = format!("{} of the host is not device {major}:{minor}", self.path);
         Err(Error::new(ErrorKind::InvalidConfig, text))
     }
 

@@ -16,6 +16,7 @@ mod attach;
 mod devices;
 mod masks;
 mod mounts;
+mod named;
 mod options;
 mod path;
 mod pivot;
@@ -24,8 +25,9 @@ mod propagation;
 mod root;
 
 pub use attach::Mounted;
+pub use named::Named;
 pub use options::names as mount_option_names;
-pub use prepare::{Prepared, prepare};
+pub use prepare::{Prepared, Sources, prepare};
 pub use root::Root;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -97,6 +99,9 @@ pub struct Plan {
     /// Whether the tree is attached at its own path rather than on top of "/": hooks that enter the namespace (NVIDIA's,
     /// anything with nsenter) look for the root filesystem where it is on the host.
     pub(crate) at_own_path: bool,
+    /// Whether sources are opened again in the container's mount namespace, which is one of a user namespace; see
+    /// [`Named`].
+    pub(crate) reopens: bool,
 }
 
 /// Plans the root filesystem. Pure: touches no file. Spec: config.md, Root and Mounts; config-linux.md.
@@ -127,6 +132,7 @@ pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
         propagation,
         joined: input.mount_namespace == MountNamespace::Joined,
         pivot: input.pivot,
+        reopens: input.user_namespace && input.mount_namespace == MountNamespace::New,
         at_own_path: input.hooks && input.pivot && input.mount_namespace == MountNamespace::New,
     })
 }

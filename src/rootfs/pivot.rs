@@ -8,6 +8,7 @@ use crate::sys::fs::{self, Access};
 use crate::sys::mount::{self, Attributes, Depth, Propagation};
 use crate::sys::{Errno, this_process};
 use std::ffi::OsString;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -44,7 +45,12 @@ impl Prepared {
     /// the host.
     fn attach_at_own_path(&self, me: &InChild) -> Result<()> {
         let told = || format!("attach the root filesystem at {} for the hooks", self.plan.source.display());
-        let target = fs::open(&self.plan.source, Access::Dir).with_context(told)?;
+        // Under a user namespace the path may lead through directories that are closed to us.
+        let target = match &self.place {
+            Some(place) => fs::duplicate(place.as_fd()),
+            None => fs::open(&self.plan.source, Access::Dir),
+        };
+        let target = target.with_context(told)?;
         let (found, opened) = (fs::stat(&target).with_context(told)?, fs::stat(&self.root).with_context(told)?);
         if (found.device, found.inode) != (opened.device, opened.inode) {
             return Err(Error::new(ErrorKind::Denied, "it is another directory now")).with_context(told);

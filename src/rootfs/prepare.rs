@@ -1,20 +1,34 @@
 //! On the host, in the parent: everything the plan names becomes a detached mount with its attributes set.
 
+use super::named::{self, Named};
 use super::root::Root;
 use super::{MountPlan, Plan, What};
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::host::CGROUP_MOUNT;
-use crate::sys::fs::{self, magic};
+use crate::sys::fs::{self, Stat, magic};
 use crate::sys::mount::{self, Attributes, Depth, Link, Propagation};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// The plan with its detached mounts; the child inherits it across the clone and does the rest. The parent may drop its
+/// Where cgroup2 is mounted on the host.
+pub(super) const CGROUP_MOUNT: &str = "/sys/fs/cgroup";
+
+/// What the parent hands to the child, which inherits it across the clone and does the rest. The parent may drop its
 /// copy at any time after the clone: a detached tree lives for as long as either side holds its open file.
+#[derive(Debug)]
+pub enum Sources {
+    /// Detached mounts of the host's.
+    Ready(Prepared),
+    /// Under a user namespace: to be opened again as the container's mount namespace shows them.
+    Named(Named),
+}
+
+/// The plan with its detached mounts.
 #[derive(Debug)]
 pub struct Prepared {
     pub(super) plan: Plan,
     pub(super) root: Root,
+    /// The directory that the root filesystem was cloned from, where it can be attached to it again.
+    pub(super) place: Option<OwnedFd>,
     /// One entry for each mount of the plan; `None` for those made in the child.
     pub(super) trees: Vec<Option<Tree>>,
     /// One entry for each device of the plan; `None` for nodes made in the child.
@@ -35,34 +49,49 @@ pub(super) struct Tree {
 ///
 /// # Errors
 /// `invalid rootfs: …` for the root; for mounts and devices the field of the configuration and the path.
-pub fn prepare(plan: Plan) -> Result<Prepared> {
-    let root = open_root(&plan)?;
+pub fn prepare(plan: Plan) -> Result<Sources> {
+    let kcore = plan.devices.is_some() && Path::new("/proc/kcore").exists();
+    if plan.reopens {
+        return named::prepare(plan, kcore).map(Sources::Named);
+    }
+    let root = root_of(&plan, open_root(&plan.source)?)?;
     let trees = plan.mounts.iter().map(|mount| open_source(mount, &plan)).collect::<Result<_>>()?;
     let nodes = match &plan.devices {
         Some(devices) => devices.open_host_nodes()?,
         None => Vec::new(),
     };
-    let kcore = plan.devices.is_some() && Path::new("/proc/kcore").exists();
-    Ok(Prepared { plan, root, trees, nodes, kcore })
+    Ok(Sources::Ready(Prepared { plan, root, place: None, trees, nodes, kcore }))
 }
 
-fn open_root(plan: &Plan) -> Result<Root> {
-    let invalid = "invalid rootfs";
-    let source = plan.source.display();
-    let tree = mount::clone_path(&plan.source, Depth::All, Link::Keep)
-        .map_err(|error| error.phrased(format!("stat {source}")).context(invalid))?;
-    let stat = fs::stat(&tree)?;
-    if !stat.is_dir() {
-        let what = if stat.is_symlink() { "is a symlink; name its target instead" } else { "is not a directory" };
-        return Err(Error::new(ErrorKind::InvalidConfig, format!("{source} {what}")).context(invalid));
+/// What every failure about the root filesystem's directory starts with.
+pub(super) const INVALID_ROOT: &str = "invalid rootfs";
+
+fn open_root(source: &Path) -> Result<OwnedFd> {
+    mount::clone_path(source, Depth::All, Link::Keep)
+        .map_err(|error| error.phrased(format!("stat {}", source.display())).context(INVALID_ROOT))
+}
+
+/// Refuses a root that is no directory.
+pub(super) fn check_root(source: &Path, stat: &Stat) -> Result<()> {
+    if stat.is_dir() {
+        return Ok(());
     }
+    let what = if stat.is_symlink() { "is a symlink; name its target instead" } else { "is not a directory" };
+    let text = format!("{} {what}", source.display());
+    Err(Error::new(ErrorKind::InvalidConfig, text).context(INVALID_ROOT))
+}
+
+/// Makes the container's root of the detached mount `tree`.
+pub(super) fn root_of(plan: &Plan, tree: OwnedFd) -> Result<Root> {
+    let stat = fs::stat(&tree)?;
+    check_root(&plan.source, &stat)?;
     let (propagation, depth) = plan.propagation.of_new_root();
-    mount::set_attributes(&tree, Attributes::NONE, Some(propagation), depth).context(invalid)?;
+    mount::set_attributes(&tree, Attributes::NONE, Some(propagation), depth).context(INVALID_ROOT)?;
     if plan.joined {
         // The kernel refuses to attach an unbindable tree where the attachment would spread to other namespaces, which
         // is what we want to know when the namespace is not ours; see `Prepared::enter`.
         let unbindable = Some(Propagation::Unbindable);
-        mount::set_attributes(&tree, Attributes::NONE, unbindable, Depth::Top).context(invalid)?;
+        mount::set_attributes(&tree, Attributes::NONE, unbindable, Depth::Top).context(INVALID_ROOT)?;
     }
     Ok(Root::new(tree, stat))
 }
@@ -70,34 +99,40 @@ fn open_root(plan: &Plan) -> Result<Root> {
 fn open_source(mount: &MountPlan, plan: &Plan) -> Result<Option<Tree>> {
     let (tree, depth) = match &mount.what {
         What::Filesystem { .. } | What::Inside { .. } => return Ok(None),
-        What::Bind { source, depth } => (
-            mount::clone_path(source, *depth, Link::Follow)
-                .context("failed to fulfil mount request")
-                .with_context(|| format!("mounts[{}].source", mount.index))?,
-            *depth,
-        ),
+        What::Bind { source, depth } => {
+            (mount::clone_path(source, *depth, Link::Follow).map_err(|error| unfulfilled(error, mount))?, *depth)
+        }
         What::HostCgroup => (host_cgroup().with_context(|| mount.failure())?, Depth::Top),
     };
-    Tree::new(tree, depth, mount, plan).with_context(|| mount.failure()).map(Some)
+    tree_of(mount, plan, tree, depth).map(Some)
 }
 
-impl Tree {
-    /// Gives the detached `tree` what `mount` asks for.
-    pub(super) fn new(tree: OwnedFd, depth: Depth, mount: &MountPlan, plan: &Plan) -> Result<Self> {
-        let is_dir = fs::stat(&tree)?.is_dir();
-        // A mount on a file has nothing below it.
-        let depth = if is_dir { depth } else { Depth::Top };
-        for step in steps(mount, plan.propagation.base(), depth) {
-            mount::set_attributes(&tree, step.change, step.propagation, step.depth)?;
-        }
-        Ok(Self { mount: tree, is_dir })
+/// A bind mount whose source can't be opened.
+pub(super) fn unfulfilled(error: Error, mount: &MountPlan) -> Error {
+    error.context("failed to fulfil mount request").context(format!("mounts[{}].source", mount.index))
+}
+
+/// Gives the detached mount `tree` the attributes and the propagation of `mount`.
+pub(super) fn tree_of(mount: &MountPlan, plan: &Plan, tree: OwnedFd, depth: Depth) -> Result<Tree> {
+    let is_dir = fs::stat(&tree)?.is_dir();
+    // A mount on a file has nothing below it.
+    let depth = if is_dir { depth } else { Depth::Top };
+    for step in steps(mount, plan.propagation.base(), depth) {
+        mount::set_attributes(&tree, step.change, step.propagation, step.depth).with_context(|| mount.failure())?;
     }
+    Ok(Tree { mount: tree, is_dir })
 }
 
 fn host_cgroup() -> Result<OwnedFd> {
     let tree = mount::clone_path(Path::new(CGROUP_MOUNT), Depth::Top, Link::Follow)?;
-    if fs::filesystem_magic(&tree)? == magic::CGROUP2 {
-        return Ok(tree);
+    check_cgroup(&tree)?;
+    Ok(tree)
+}
+
+/// Refuses what is not cgroup2 at its usual place.
+pub(super) fn check_cgroup(tree: &OwnedFd) -> Result<()> {
+    if fs::filesystem_magic(tree)? == magic::CGROUP2 {
+        return Ok(());
     }
     let text = format!("{CGROUP_MOUNT} on this machine is not cgroup version 2; list a cgroup namespace");
     Err(Error::new(ErrorKind::Unsupported, text))

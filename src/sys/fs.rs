@@ -30,6 +30,8 @@ pub const PROC_ROOT_INODE: u64 = 1;
 pub enum Access {
     /// A handle only (`O_PATH`).
     Path,
+    /// A handle only, of the link itself if it is one.
+    PathNoFollow,
     /// A handle to a directory only (`O_PATH | O_DIRECTORY`).
     Dir,
     /// Reading.
@@ -50,6 +52,7 @@ impl Access {
     fn flags(self) -> OFlag {
         let flags = match self {
             Self::Path => OFlag::O_PATH,
+            Self::PathNoFollow => OFlag::O_PATH | OFlag::O_NOFOLLOW,
             Self::Dir => OFlag::O_PATH | OFlag::O_DIRECTORY,
             Self::Read => OFlag::O_RDONLY,
             Self::ReadUnsure => OFlag::O_RDONLY | OFlag::O_NONBLOCK,
@@ -305,6 +308,13 @@ pub fn stat_at(dir: impl AsFd, name: impl AsRef<Path>) -> Result<Stat> {
 /// The magic number of the filesystem that `fd` is on; see [`magic`].
 pub fn filesystem_magic(fd: impl AsFd) -> Result<i64> {
     nix::sys::statfs::fstatfs(fd).map(|fs| fs.filesystem_type().0).map_err(|errno| Error::sys("fstatfs", errno))
+}
+
+/// Whether the descriptor was opened for writing.
+pub fn is_writable(fd: impl AsFd) -> Result<bool> {
+    let flags =
+        nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_GETFL).map_err(|errno| Error::sys("fcntl(F_GETFL)", errno))?;
+    Ok(OFlag::from_bits_truncate(flags) & OFlag::O_ACCMODE != OFlag::O_RDONLY)
 }
 
 /// Sets owner and group of `fd`, which may be a handle only; `None` leaves one as it is.

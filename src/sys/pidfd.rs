@@ -73,11 +73,21 @@ pub fn wait_exit(pidfd: impl AsFd, timeout: Option<Duration>) -> Result<bool> {
 /// # Errors
 /// ECHILD when it is not our child or has been reaped.
 pub fn reap(pidfd: impl AsFd) -> Result<Exit> {
+    wait(pidfd, 0)
+}
+
+/// As [`reap`], but leaves the child a zombie.
+pub fn peek(pidfd: impl AsFd) -> Result<Exit> {
+    wait(pidfd, libc::WNOWAIT)
+}
+
+fn wait(pidfd: impl AsFd, flags: libc::c_int) -> Result<Exit> {
     let fd = pidfd.as_fd().as_raw_fd();
+    let flags = libc::WEXITED | flags;
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     loop {
         // SAFETY: `info` is a siginfo_t that outlives the call.
-        let result = unsafe { libc::waitid(libc::P_PIDFD, fd as libc::id_t, info.as_mut_ptr(), libc::WEXITED) };
+        let result = unsafe { libc::waitid(libc::P_PIDFD, fd as libc::id_t, info.as_mut_ptr(), flags) };
         match check(result.into(), || "waitid(P_PIDFD)".to_owned()) {
             Ok(_) => break,
             Err(error) if error.is(Errno::EINTR) => {}

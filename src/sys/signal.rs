@@ -1,8 +1,10 @@
 //! Signals of the parent: blocked before the child exists, then read one by one from a descriptor.
 
+#![allow(unsafe_code)]
+
 use super::Errno;
 use crate::error::{Error, Result};
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -34,6 +36,14 @@ impl Signals {
             .map_err(|errno| Error::sys("signalfd", errno))
     }
 
+    /// Can be polled until a signal has come that asks for an end; it is still to be read here then.
+    pub fn ending(&self) -> Result<Ending> {
+        let ending: SigSet = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM].into_iter().collect();
+        SignalFd::with_flags(&ending, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .map(Ending)
+            .map_err(|errno| Error::sys("signalfd", errno))
+    }
+
     /// The number of the next signal that has come, if any.
     pub fn next(&self) -> Result<Option<i32>> {
         match self.0.read_signal() {
@@ -42,6 +52,24 @@ impl Signals {
             Err(errno) => Err(Error::sys("read(signalfd)", errno)),
         }
     }
+}
+
+/// The signals that ask for an end, to be waited for and not to be taken; from [`Signals::ending`].
+#[derive(Debug)]
+pub struct Ending(SignalFd);
+
+impl AsFd for Ending {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Gives SIGCHLD its default disposition. A caller may have had it ignored, and then the kernel reaps our children
+/// itself, so that nobody learns how they ended.
+pub fn notice_children() -> Result<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: no handler is installed.
+    unsafe { sigaction(Signal::SIGCHLD, &default) }.map(drop).map_err(|errno| Error::sys("sigaction(SIGCHLD)", errno))
 }
 
 impl AsFd for Signals {

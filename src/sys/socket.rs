@@ -24,7 +24,13 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Sends one message, with copies of `files`. A closed other side is EPIPE, never SIGPIPE.
+///
+/// # Errors
+/// EMSGSIZE for more than [`MESSAGE_LIMIT`] bytes, which [`receive`] would cut.
 pub fn send(socket: impl AsFd, message: &[u8], files: &[BorrowedFd<'_>]) -> Result<()> {
+    if message.len() > MESSAGE_LIMIT {
+        return Err(Error::sys("sendmsg", Errno::EMSGSIZE));
+    }
     let raw: Vec<RawFd> = files.iter().map(AsRawFd::as_raw_fd).collect();
     let control = [ControlMessage::ScmRights(&raw)];
     let control = if raw.is_empty() { &[][..] } else { &control[..] };
@@ -57,9 +63,8 @@ pub fn receive(socket: impl AsFd) -> Result<Option<(Vec<u8>, Option<OwnedFd>)>> 
                 }
                 break message.bytes;
             }
-            // The other side died without reading what we had sent.
-            Err(Errno::ECONNRESET) => return Ok(None),
-            Err(Errno::EINTR) => {}
+            // The other side is gone and has not read what we had sent. That is told once, and before its last words.
+            Err(Errno::ECONNRESET | Errno::EINTR) => {}
             Err(errno) => return Err(Error::sys("recvmsg", errno)),
         }
     };

@@ -7,7 +7,7 @@ use super::poll::{Interest, poll};
 use super::{Errno, pidfd};
 use crate::error::{Error, Result};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, killpg, sigaction};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -21,6 +21,8 @@ pub enum Ending {
     Killed(i32),
     /// By us, with all of its process group, when its time was over.
     TimedOut,
+    /// Likewise, when the interruption came.
+    Interrupted,
 }
 
 /// What became of a program that [`run`] ran.
@@ -35,19 +37,25 @@ pub struct Outcome {
 }
 
 /// Runs `command` to its end in a process group of its own: `input` on stdin, up to `keep` bytes each of stdout and
-/// stderr kept, killed with its group after `limit`. Everything we have open beyond those is close-on-exec and so
-/// stays out. No thread, so it works in the child, too.
+/// stderr kept, killed with its group after `limit` or as soon as `interrupt` can be read, from which nothing is taken.
+/// Everything we have open beyond those is close-on-exec and so stays out. No thread, so it works in the child, too.
 ///
 /// # Errors
 /// The errno of starting the program.
-pub fn run(command: &mut Command, input: &[u8], keep: usize, limit: Option<Duration>) -> Result<Outcome> {
+pub fn run(
+    command: &mut Command,
+    input: &[u8],
+    keep: usize,
+    limit: Option<Duration>,
+    interrupt: Option<BorrowedFd<'_>>,
+) -> Result<Outcome> {
     let name = command.get_program().to_string_lossy().into_owned();
     let deadline = limit.map(|limit| Instant::now() + limit);
     // Writing to a program that does not read its stdin is no reason to die.
     let _quiet = NoSigpipe::new()?;
     command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| Error::io(format!("exec {name}"), &error))?;
-    let served = serve(&mut child, input, keep, deadline);
+    let served = serve(&mut child, input, keep, deadline, interrupt);
     if served.is_err() {
         kill_group(&mut child);
     }
@@ -64,7 +72,13 @@ struct Talk<'a> {
     outcome: Outcome,
 }
 
-fn serve(child: &mut Child, input: &[u8], keep: usize, deadline: Option<Instant>) -> Result<Outcome> {
+fn serve(
+    child: &mut Child,
+    input: &[u8],
+    keep: usize,
+    deadline: Option<Instant>,
+    interrupt: Option<BorrowedFd<'_>>,
+) -> Result<Outcome> {
     let mut talk = Talk {
         input,
         keep,
@@ -91,7 +105,11 @@ fn serve(child: &mut Child, input: &[u8], keep: usize, deadline: Option<Instant>
             kill_group(child);
             return Ok(talk.outcome);
         }
-        talk.wait(pidfd.as_ref(), left)?;
+        if talk.wait(pidfd.as_ref(), left, interrupt)? {
+            kill_group(child);
+            talk.outcome.ending = Ending::Interrupted;
+            return Ok(talk.outcome);
+        }
     }
 }
 
@@ -109,13 +127,15 @@ impl Talk<'_> {
         drain(&mut self.stderr, &mut self.outcome.stderr, self.keep);
     }
 
-    /// Waits until something can be moved, the program ended or `left` is over.
-    fn wait(&self, pidfd: Option<&OwnedFd>, left: Option<Duration>) -> Result<()> {
-        let reading = [&self.stdout, &self.stderr].into_iter().flatten().chain(pidfd);
+    /// Waits until something can be moved, the program ended or `left` is over; tells whether the interruption came.
+    fn wait(&self, pidfd: Option<&OwnedFd>, left: Option<Duration>, interrupt: Option<BorrowedFd<'_>>) -> Result<bool> {
+        let reading = [&self.stdout, &self.stderr].into_iter().flatten().chain(pidfd).map(AsFd::as_fd);
+        let reading = interrupt.into_iter().chain(reading).map(|fd| (fd, Interest::Read));
         let writing = self.stdin.iter().map(|fd| (fd.as_fd(), Interest::Write));
-        let wanted: Vec<_> = reading.map(|fd| (fd.as_fd(), Interest::Read)).chain(writing).collect();
+        let wanted: Vec<_> = reading.chain(writing).collect();
         let pause = pidfd.is_none().then_some(Duration::from_millis(10));
-        poll(&wanted, left.into_iter().chain(pause).min()).map(drop)
+        let ready = poll(&wanted, left.into_iter().chain(pause).min())?;
+        Ok(interrupt.is_some() && ready.first().copied().unwrap_or(false))
     }
 }
 
@@ -131,10 +151,14 @@ fn feed<'a>(fd: &OwnedFd, mut input: &'a [u8]) -> &'a [u8] {
     input
 }
 
+/// How often [`drain`] reads in a row: enough for a full pipe, and an end for one that somebody keeps filling.
+const READS: usize = 32;
+
 /// Reads what is there, keeping no more than `keep` bytes in all; closes at the end.
 fn drain(source: &mut Option<OwnedFd>, kept: &mut Vec<u8>, keep: usize) {
     let mut buffer = [0; 4096];
-    while let Some(fd) = source {
+    for _ in 0..READS {
+        let Some(fd) = source else { return };
         match fs::read(&*fd, &mut buffer) {
             Ok(0) => *source = None,
             Ok(count) => {

@@ -402,10 +402,31 @@ pub fn keep_over_exec(_: &InChild, first: u32, last: u32) -> Result<()> {
 
 // The end.
 
-/// Becomes the program at `path`. Comes back only when that failed.
-pub fn execve(_: &InChild, path: &CStr, args: &[CString], env: &[CString]) -> Error {
-    let Err(errno) = nix::unistd::execve(path, args, env);
-    Error::sys(format!("exec {}", path.to_string_lossy()), errno)
+/// All that execve(2) reads, so that nothing is left to do but the call itself.
+#[derive(Debug)]
+pub struct Execution {
+    path: CString,
+    /// What `argv` and `envp` point into.
+    _strings: [Vec<CString>; 2],
+    argv: Vec<*const libc::c_char>,
+    envp: Vec<*const libc::c_char>,
+}
+
+impl Execution {
+    /// The program at `path` with these arguments and variables.
+    pub fn new(path: CString, args: Vec<CString>, env: Vec<CString>) -> Self {
+        let pointers =
+            |strings: &[CString]| strings.iter().map(|it| it.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
+        let (argv, envp) = (pointers(&args), pointers(&env));
+        Self { path, _strings: [args, env], argv, envp }
+    }
+
+    /// Becomes the program. Comes back only when that failed.
+    pub fn run(&self, _: &InChild) -> Error {
+        // SAFETY: both arrays end in null, and all strings that they point to are owned by `self` and unchanged.
+        unsafe { libc::execve(self.path.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
+        Error::sys(format!("exec {}", self.path.to_string_lossy()), Errno::last())
+    }
 }
 
 /// Ends this process at once: no destructor of the parent's guards runs.

@@ -1,0 +1,154 @@
+//! Sources of mounts under a user namespace.
+//!
+//! A mount namespace that is made in a user namespace is a copy of the host's with everything locked: read-only, nosuid,
+//! nodev and noexec mounts stay so, and what mounts cover stays covered, whatever capabilities the container's root has
+//! there (mount_namespaces(7)). Clones of the copy's mounts are locked, too, those of the host's own mounts are not. So
+//! what the plan names is opened by the parent, whose rights reach it, but below the root of the child's copy, and cloned
+//! by the child.
+
+use super::prepare::{CGROUP_MOUNT, INVALID_ROOT, check_cgroup, check_root, root_of, tree_of, unfulfilled};
+use super::{MountPlan, Plan, Prepared, What};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::sys::Errno;
+use crate::sys::clone::InChild;
+use crate::sys::fs::{self, Access, Resolve, Stat, magic};
+use crate::sys::mount::{self, Depth};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// The plan with what it names, found on the host.
+#[derive(Debug)]
+pub struct Named {
+    plan: Plan,
+    kcore: bool,
+    /// The root filesystem, then the sources of mounts, then those of devices, in the order of the plan.
+    sources: Vec<Source>,
+}
+
+/// Something on the host.
+#[derive(Debug)]
+struct Source {
+    path: PathBuf,
+    resolve: Resolve,
+    /// What was found on the host and must be found again.
+    stat: Stat,
+    /// A namespace file, which exists once and not in a copy; there is nothing about it to be locked.
+    namespace: Option<OwnedFd>,
+}
+
+pub(super) fn prepare(plan: Plan, kcore: bool) -> Result<Named> {
+    let mut sources = Vec::with_capacity(plan.mounts.len() + 1);
+    let root = Source::find(&plan.source, Access::PathNoFollow)
+        .map_err(|error| error.phrased(format!("stat {}", plan.source.display())).context(INVALID_ROOT))?;
+    check_root(&plan.source, &root.stat)?;
+    sources.push(root);
+    for mount in &plan.mounts {
+        match &mount.what {
+            What::Filesystem { .. } | What::Inside { .. } => {}
+            What::Bind { source, .. } => {
+                sources.push(Source::find(source, Access::Path).map_err(|error| unfulfilled(error, mount))?);
+            }
+            What::HostCgroup => {
+                let found = Source::find(Path::new(CGROUP_MOUNT), Access::Path);
+                sources.push(found.with_context(|| mount.failure())?);
+            }
+        }
+    }
+    for path in plan.devices.iter().flat_map(super::devices::DevicesPlan::host_paths) {
+        sources.push(Source::find(&path, Access::PathNoFollow).context("devices")?);
+    }
+    Ok(Named { plan, kcore, sources })
+}
+
+impl Source {
+    fn find(path: &Path, access: Access) -> Result<Self> {
+        let handle = fs::open(path, access)?;
+        let stat = fs::stat(&handle)?;
+        let resolve = if access == Access::Path { Resolve::InRoot } else { Resolve::InRootNoFollow };
+        let namespace = fs::filesystem_magic(&handle)? == magic::NSFS;
+        Ok(Self { path: path.to_owned(), resolve, stat, namespace: namespace.then_some(handle) })
+    }
+
+    /// Opens it below `root`, which is the root of a copy of our mount namespace.
+    fn find_again(&self, root: &OwnedFd) -> Result<OwnedFd> {
+        let told = || format!("open {} in the container's mount namespace", self.path.display());
+        let handle =
+            fs::open_at(root, &self.path, Access::Path, self.resolve).map_err(|error| error.phrased(told()))?;
+        let stat = fs::stat(&handle)?;
+        if (stat.device, stat.inode) == (self.stat.device, self.stat.inode) {
+            return Ok(handle);
+        }
+        Err(Error::new(ErrorKind::Denied, "it is another file now")).with_context(told)
+    }
+}
+
+impl Named {
+    /// In the parent: opens everything once more, below `root`, the root of the child's mount namespace.
+    ///
+    /// # Errors
+    /// The path that can't be opened, or leads elsewhere now.
+    pub fn reopen<'a>(&'a self, root: &'a OwnedFd) -> impl Iterator<Item = Result<OwnedFd>> + 'a {
+        self.sources.iter().filter(|source| source.namespace.is_none()).map(move |source| source.find_again(root))
+    }
+
+    /// In the child: makes detached mounts of what [`Named::reopen`] has opened, which `next` hands over.
+    ///
+    /// # Errors
+    /// The mount or device at fault with what failed.
+    pub fn clone_all(&self, _: &InChild, mut next: impl FnMut() -> Result<OwnedFd>) -> Result<Prepared> {
+        let plan = &self.plan;
+        let mut sources = self.sources.iter();
+        let mut take = |depth| {
+            // One source for each of the calls below.
+            match sources.next().and_then(|source| source.namespace.as_ref()) {
+                Some(namespace) => Ok((None, mount::clone_at(namespace, Depth::Top)?)),
+                None => {
+                    let handle = next()?;
+                    let tree = mount::clone_at(&handle, depth);
+                    tree.map(|tree| (Some(handle), tree)).map_err(|error| below_is_locked(error, depth))
+                }
+            }
+        };
+        let (place, root) = take(Depth::All).context(INVALID_ROOT)?;
+        let root = root_of(plan, root)?;
+        let mut trees = Vec::with_capacity(plan.mounts.len());
+        for mount in &plan.mounts {
+            let Some(depth) = depth_of(mount) else {
+                trees.push(None);
+                continue;
+            };
+            let (_, tree) = take(depth).with_context(|| mount.failure())?;
+            if matches!(mount.what, What::HostCgroup) {
+                check_cgroup(&tree).with_context(|| mount.failure())?;
+            }
+            trees.push(Some(tree_of(mount, plan, tree, depth).map_err(flags_are_locked)?));
+        }
+        let nodes = match &plan.devices {
+            Some(devices) => devices.take_nodes(|| take(Depth::Top).map(|(_, node)| node))?,
+            None => Vec::new(),
+        };
+        Ok(Prepared { plan: plan.clone(), root, place, trees, nodes, kcore: self.kcore })
+    }
+}
+
+fn depth_of(mount: &MountPlan) -> Option<Depth> {
+    match mount.what {
+        What::Filesystem { .. } | What::Inside { .. } => None,
+        What::Bind { depth, .. } => Some(depth),
+        What::HostCgroup => Some(Depth::Top),
+    }
+}
+
+fn below_is_locked(error: Error, depth: Depth) -> Error {
+    if error.is(Errno::EINVAL) && depth == Depth::Top {
+        return error.hint("in a user namespace what is mounted below a source comes along: use rbind");
+    }
+    error
+}
+
+fn flags_are_locked(error: Error) -> Error {
+    if error.is(Errno::EPERM) {
+        return error.hint("in a user namespace the flags of the host's mounts stay: leave out options against them");
+    }
+    error
+}
