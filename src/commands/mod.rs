@@ -160,6 +160,8 @@ pub fn dispatch(global: &Global, command: Command) -> Result<u8> {
         host::require_kernel()?;
         notice_children()?;
     }
+    // Hooks and the init process are children of ours, and we are the one to hear of their end.
+    notice_children()?;
     match command {
         Command::Create(args) => create::create(global, &args).context("onggi create failed"),
         Command::Run(args) => run::run(global, &args).context("onggi run failed"),

@@ -62,7 +62,7 @@ impl Labels {
     pub fn apply(&self, _: &InChild, proc: impl AsFd) -> Result<()> {
         if let Some(profile) = &self.apparmor {
             let doing = || format!("apply AppArmor profile \"{profile}\" (process.apparmorProfile)");
-            let file = open(&proc, "self/attr/apparmor/exec").with_context(doing)?;
+            let file = apparmor_file(&proc).with_context(doing)?;
             fs::write(file, format!("exec {profile}").as_bytes()).map_err(|error| {
                 let unknown = error.is(Errno::ENOENT);
                 let error = error.context(doing());
@@ -75,6 +75,14 @@ impl Labels {
             fs::write(file, label.as_bytes()).with_context(doing)?;
         }
         Ok(())
+    }
+}
+
+/// AppArmor's own file (5.1), or the one that the first security module has.
+fn apparmor_file(proc: impl AsFd) -> Result<OwnedFd> {
+    match open(&proc, "self/attr/apparmor/exec") {
+        Err(error) if error.is(Errno::ENOENT) => open(&proc, "self/attr/exec"),
+        file => file,
     }
 }
 
