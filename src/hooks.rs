@@ -116,7 +116,7 @@ fn planned(hook: &SpecHook, field: &str) -> Result<Hook> {
     let args = hook.args().clone().unwrap_or_default();
     let strings = args.iter().chain(hook.env().iter().flatten());
     if path.as_os_str().as_encoded_bytes().contains(&0) || strings.into_iter().any(|text| text.contains('\0')) {
-        return Err(Error::config(field, "contains a zero byte"));
+        return Err(Error::config(field, "contains a NUL byte"));
     }
     Ok(Hook { path, args, env: hook.env().clone(), timeout_seconds })
 }

@@ -1,8 +1,8 @@
-//! The steps of the child's lists, so that a failure says where it happened.
+//! The steps of the child's list, so that a failure says where it happened.
 
 use crate::error::{Context, Result};
 
-/// One line of a list; its text completes "while ...".
+/// One line of the list, in its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Tie the child's life to its parent's and hide it from others.
@@ -33,16 +33,16 @@ pub enum Step {
     Pivot,
     /// Kernel parameters.
     Sysctl,
-    /// Read-only and masked paths.
-    Restrict,
-    /// Scheduler, I/O priority, personality.
-    Scheduling,
-    /// The label of the security module.
-    Label,
-    /// Standard input, output and error.
-    Stdio,
     /// Make the working directory.
     WorkingDirectory,
+    /// Read-only and masked paths.
+    Restrict,
+    /// The label of the security module.
+    Label,
+    /// Scheduler, I/O priority, personality.
+    Scheduling,
+    /// Standard input, output and error.
+    Stdio,
     /// Limits, ids and capabilities.
     Identity,
     /// Close what the program must not see.
@@ -51,10 +51,10 @@ pub enum Step {
     Lookup,
     /// Tell the parent that all is ready.
     Ready,
-    /// startContainer hooks.
-    StartHooks,
     /// The system call filter.
     Seccomp,
+    /// startContainer hooks.
+    StartHooks,
 }
 
 impl Step {
@@ -75,17 +75,17 @@ impl Step {
             Self::Terminal => "set up the terminal",
             Self::Pivot => "change the root",
             Self::Sysctl => "set kernel parameters",
-            Self::Restrict => "restrict paths",
-            Self::Scheduling => "set scheduling",
-            Self::Label => "set the security label",
-            Self::Stdio => "set up standard input and output",
             Self::WorkingDirectory => "create the working directory",
-            Self::Descriptors => "close descriptors",
+            Self::Restrict => "restrict paths",
+            Self::Label => "set the security label",
+            Self::Scheduling => "set scheduling",
+            Self::Stdio => "set up standard input and output",
             Self::Identity => "become the container's user",
+            Self::Descriptors => "close descriptors",
             Self::Lookup => "find the program",
             Self::Ready => "report readiness",
-            Self::StartHooks => "run startContainer hooks",
             Self::Seccomp => "load the system call filter",
+            Self::StartHooks => "run startContainer hooks",
         }
     }
 }

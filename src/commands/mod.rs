@@ -155,11 +155,10 @@ impl Command {
 
 /// Runs a command. The result is the exit status: 0, or that of the container's program for a foreground `run`.
 pub fn dispatch(global: &Global, command: Command) -> Result<u8> {
-    match command {
-        Command::Spec { bundle, rootless } => return spec::spec(bundle.as_deref(), rootless),
-        Command::Features => return features::features(),
-        Command::Version => return version::version(),
-        _ => host::require_kernel()?,
+    // What only tells about onggi works on any kernel.
+    if !matches!(command, Command::Spec { .. } | Command::Features | Command::Version) {
+        host::require_kernel()?;
+        notice_children()?;
     }
     // Hooks and the init process are children of ours, and we are the one to hear of their end.
     notice_children()?;
@@ -171,7 +170,9 @@ pub fn dispatch(global: &Global, command: Command) -> Result<u8> {
         Command::Kill { id, signal, all } => kill::kill(global, &id, &signal, all),
         Command::Delete { id, force } => delete::delete(global, &id, force),
         Command::List { format } => list::list(global, format),
-        Command::Spec { .. } | Command::Features | Command::Version => Ok(0),
+        Command::Spec { bundle, rootless } => spec::spec(bundle.as_deref(), rootless),
+        Command::Features => features::features(),
+        Command::Version => version::version(),
     }
 }
 

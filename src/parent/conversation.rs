@@ -18,7 +18,7 @@ use crate::rootfs::Sources;
 use crate::sys::clone::CloneFlags;
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::poll::{Interest, poll};
-use crate::sys::signal::{Signals, number};
+use crate::sys::signal::{Signals, asks_for_end, number};
 use crate::sys::{Errno, namespace, signal_name};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -203,7 +203,7 @@ impl<'a> Conversation<'a> {
     /// A signal that asks for an end gets it, as long as there is no program to decide on it.
     fn take_signals(&mut self, signals: &Signals) -> Result<()> {
         while let Some(signal) = signals.next()? {
-            let ending = number::ENDING.contains(&signal);
+            let ending = asks_for_end(signal);
             if ending && !self.ready {
                 return Err(Error::new(ErrorKind::System, format!("interrupted by signal {signal}")));
             }

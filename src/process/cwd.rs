@@ -23,7 +23,7 @@ pub fn plan(cwd: &Path) -> Result<WorkingDirectory> {
         return Err(Error::config("process.cwd", "Cwd must be an absolute path"));
     }
     if cwd.as_os_str().as_encoded_bytes().contains(&0) {
-        return Err(Error::config("process.cwd", "contains a zero byte"));
+        return Err(Error::config("process.cwd", "contains a NUL byte"));
     }
     Ok(WorkingDirectory(cwd.to_owned()))
 }
@@ -123,7 +123,7 @@ mod tests {
     fn paths() {
         check("", "Cwd property must not be empty");
         check("a/b", "Cwd must be an absolute path");
-        check("/a\0b", "contains a zero byte");
+        check("/a\0b", "contains a NUL byte");
         assert_eq!(plan(Path::new("/a/../b")).unwrap().0, Path::new("/a/../b"));
     }
 

@@ -23,7 +23,7 @@ pub struct Environment {
 /// Plans `process.env`. Of variables that occur twice the last one counts.
 ///
 /// # Errors
-/// A variable without `=` or without name, or with a zero byte.
+/// A variable without `=` or without name, or with a NUL byte.
 pub fn plan(variables: &[String], inherited: Inherited) -> Result<Environment> {
     let mut seen = HashSet::new();
     let mut kept = Vec::with_capacity(variables.len());
@@ -36,7 +36,7 @@ pub fn plan(variables: &[String], inherited: Inherited) -> Result<Environment> {
             return Err(refuse("invalid environment variable: name cannot be empty"));
         }
         if variable.contains('\0') {
-            return Err(refuse("invalid environment variable: contains a zero byte"));
+            return Err(refuse("invalid environment variable: contains a NUL byte"));
         }
         let ours = inherited.listen > 0 && matches!(name, "LISTEN_FDS" | "LISTEN_PID");
         if !ours && seen.insert(name) {
@@ -85,7 +85,7 @@ impl Environment {
 
     /// The variables as execve(2) takes them.
     pub fn for_exec(&self) -> Vec<CString> {
-        // No variable contains a zero byte: the plan refused those, and passwd's lines were cut there.
+        // No variable contains a NUL byte: the plan refused those, and passwd's lines were cut there.
         self.variables.iter().filter_map(|variable| CString::new(variable.as_str()).ok()).collect()
     }
 }
@@ -131,7 +131,7 @@ mod tests {
         check(&["LISTEN_FDS=1", "LISTEN_PID=9", "A="], 1, Ok(&["A="]));
         check(&["A=1", "B"], 0, Err("process.env[1]: invalid environment variable: missing '='"));
         check(&["=1"], 0, Err("process.env[0]: invalid environment variable: name cannot be empty"));
-        check(&["A=\0"], 0, Err("process.env[0]: invalid environment variable: contains a zero byte"));
+        check(&["A=\0"], 0, Err("process.env[0]: invalid environment variable: contains a NUL byte"));
     }
 
     #[test]

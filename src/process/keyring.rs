@@ -23,7 +23,7 @@ pub struct SessionKeyring {
 /// # Errors
 /// None for an id that was checked.
 pub fn plan(id: &str, user_namespace: bool) -> Result<SessionKeyring> {
-    let refuse = |_| Error::config("id", "contains a zero byte");
+    let refuse = |_| Error::config("id", "contains a NUL byte");
     Ok(SessionKeyring {
         name: CString::new(format!("_ses.{id}")).map_err(refuse)?,
         widened: if user_namespace { OTHERS_MAY_SEARCH } else { OWNER_MAY_SEARCH },

@@ -43,7 +43,7 @@ pub fn plan(process: &Process, host: &Host) -> Result<Labels> {
     }
     for (field, value) in [("apparmorProfile", &apparmor), ("selinuxLabel", &selinux)] {
         if value.as_ref().is_some_and(|value| value.contains(['\0', '\n'])) {
-            return Err(Error::config(format!("process.{field}"), "contains a zero byte or a newline"));
+            return Err(Error::config(format!("process.{field}"), "contains a NUL byte or a newline"));
         }
     }
     Ok(Labels { apparmor, selinux })

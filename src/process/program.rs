@@ -23,13 +23,13 @@ pub struct Executable(CString);
 /// Plans `process.args`.
 ///
 /// # Errors
-/// No args, or one with a zero byte.
+/// No args, or one with a NUL byte.
 pub fn plan(args: Option<&Vec<String>>) -> Result<Program> {
     let args = args.map(Vec::as_slice).unwrap_or_default();
     let Some(name) = args.first() else {
         return Err(Error::config("process.args", "args must not be empty"));
     };
-    let with_zero = |index| Error::config(format!("process.args[{index}]"), "contains a zero byte");
+    let with_zero = |index| Error::config(format!("process.args[{index}]"), "contains a NUL byte");
     let strings = args.iter().enumerate().map(|(index, arg)| CString::new(arg.as_str()).map_err(|_| with_zero(index)));
     Ok(Program { name: name.clone(), args: strings.collect::<Result<_>>()? })
 }
@@ -77,7 +77,7 @@ impl Program {
     }
 
     fn executable(&self, path: String) -> Result<Executable> {
-        let refuse = |_| Error::new(ErrorKind::NotFound, format!("exec: \"{}\": contains a zero byte", self.name));
+        let refuse = |_| Error::new(ErrorKind::NotFound, format!("exec: \"{}\": contains a NUL byte", self.name));
         CString::new(path).map(Executable).map_err(refuse)
     }
 
@@ -118,7 +118,7 @@ mod tests {
     fn args() {
         check(None, "process.args: args must not be empty");
         check(Some(Vec::new()), "process.args: args must not be empty");
-        check(Some(vec!["a".into(), "b\0".into()]), "process.args[1]: contains a zero byte");
+        check(Some(vec!["a".into(), "b\0".into()]), "process.args[1]: contains a NUL byte");
     }
 
     #[test]

@@ -110,7 +110,8 @@ fn plan_one(index: usize, device: &spec::LinuxDevice) -> Result<Node> {
 }
 
 fn container_path(path: &Path, field: &str) -> Result<ContainerPath> {
-    let parsed = ContainerPath::new(path).ok_or_else(|| Error::config(format!("{field}.path"), "has a NUL byte"))?;
+    let parsed =
+        ContainerPath::new(path).ok_or_else(|| Error::config(format!("{field}.path"), "contains a NUL byte"))?;
     if parsed.is_root() {
         return Err(Error::config(format!("{field}.path"), "names no file"));
     }

@@ -17,7 +17,7 @@ pub(super) fn plan(list: &[String], field: &str) -> Result<Vec<ContainerPath>> {
     let mut paths: Vec<ContainerPath> = Vec::with_capacity(list.len());
     for (index, text) in list.iter().enumerate() {
         let field = || format!("{field}[{index}]");
-        let path = ContainerPath::new(Path::new(text)).ok_or_else(|| Error::config(field(), "has a NUL byte"))?;
+        let path = ContainerPath::new(Path::new(text)).ok_or_else(|| Error::config(field(), "contains a NUL byte"))?;
         if path.is_root() {
             return Err(Error::config(field(), "is the root itself; use root.readonly"));
         }

@@ -157,7 +157,7 @@ fn source(input: &Input<'_>) -> Result<PathBuf> {
         return Err(Error::config("root.path", "is empty; name the root filesystem's directory"));
     }
     if path.as_os_str().as_bytes().contains(&0) {
-        return Err(Error::config("root.path", "has a NUL byte"));
+        return Err(Error::config("root.path", "contains a NUL byte"));
     }
     // Collecting components drops trailing slashes, behind which a link as last component would hide.
     Ok(input.bundle.join(path).components().collect())

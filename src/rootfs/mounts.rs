@@ -115,14 +115,14 @@ fn plan_one(
     let words = mount.options().as_deref().unwrap_or_default();
     let field = format!("mounts[{index}].options");
     if let Some(word) = words.iter().find(|word| word.contains('\0')) {
-        return Err(Error::config(&field, format!("{word:?} has a NUL byte")));
+        return Err(Error::config(&field, format!("{word:?} contains a NUL byte")));
     }
     let options = options::parse(words)
         .map_err(|(word, why)| Error::config(&field, format!("\"{word}\": {why}")).of_kind(ErrorKind::Unsupported))?;
     check_mappings(index, mount, &options)?;
     let source = mount.source().as_deref().unwrap_or(Path::new("")).as_os_str().to_owned();
     if source.as_bytes().contains(&0) {
-        return Err(Error::config(format!("mounts[{index}].source"), "has a NUL byte"));
+        return Err(Error::config(format!("mounts[{index}].source"), "contains a NUL byte"));
     }
     let fstype = mount.typ().as_deref().unwrap_or_default();
     let Options { bind, mut attributes, recursive, mut superblock, propagation, data } = options;
@@ -162,7 +162,7 @@ fn plan_one(
 /// Where a mount goes: a path in the container, which may be given as the path that it has on the host.
 fn destination(index: usize, path: &Path, rootfs: &Path, warnings: &mut Vec<String>) -> Result<ContainerPath> {
     let field = || format!("mounts[{index}].destination");
-    let cleaned = ContainerPath::new(path).ok_or_else(|| Error::config(field(), "has a NUL byte"))?;
+    let cleaned = ContainerPath::new(path).ok_or_else(|| Error::config(field(), "contains a NUL byte"))?;
     let on_host = inside(rootfs, path);
     let destination = on_host.clone().unwrap_or(cleaned);
     if destination.is_root() {

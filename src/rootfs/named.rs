@@ -6,9 +6,10 @@
 //! what the plan names is opened by the parent, whose rights reach it, but below the root of the child's copy, and cloned
 //! by the child.
 
-use super::prepare::{CGROUP_MOUNT, INVALID_ROOT, check_cgroup, check_root, root_of, tree_of, unfulfilled};
+use super::prepare::{INVALID_ROOT, check_cgroup, check_root, root_of, tree_of, unfulfilled};
 use super::{MountPlan, Plan, Prepared, What};
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::host::CGROUP_MOUNT;
 use crate::sys::Errno;
 use crate::sys::clone::InChild;
 use crate::sys::fs::{self, Access, Resolve, Stat, magic};

@@ -4,13 +4,11 @@ use super::named::{self, Named};
 use super::root::Root;
 use super::{MountPlan, Plan, What};
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::host::CGROUP_MOUNT;
 use crate::sys::fs::{self, Stat, magic};
 use crate::sys::mount::{self, Attributes, Depth, Link, Propagation};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-
-/// Where cgroup2 is mounted on the host.
-pub(super) const CGROUP_MOUNT: &str = "/sys/fs/cgroup";
 
 /// What the parent hands to the child, which inherits it across the clone and does the rest. The parent may drop its
 /// copy at any time after the clone: a detached tree lives for as long as either side holds its open file.

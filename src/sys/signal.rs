@@ -18,8 +18,14 @@ pub mod number {
     pub const TERMINATE: i32 = libc::SIGTERM;
     /// The terminal's size changed.
     pub const WINDOW_CHANGED: i32 = libc::SIGWINCH;
-    /// The signals by which a user or a supervisor ends a program.
-    pub const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+}
+
+/// The signals by which a user or a supervisor ends a program.
+pub(super) const ENDING: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
+
+/// Whether the signal asks the program to end.
+pub fn asks_for_end(signal: i32) -> bool {
+    ENDING.iter().any(|ending| *ending as i32 == signal)
 }
 
 /// All signals of this process, held back and read from a descriptor; see signalfd(2).
@@ -38,7 +44,7 @@ impl Signals {
 
     /// Can be polled until a signal has come that asks for an end; it is still to be read here then.
     pub fn ending(&self) -> Result<Ending> {
-        let ending: SigSet = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM].into_iter().collect();
+        let ending: SigSet = ENDING.into_iter().collect();
         SignalFd::with_flags(&ending, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .map(Ending)
             .map_err(|errno| Error::sys("signalfd", errno))

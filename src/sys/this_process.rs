@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use super::clone::InChild;
+use super::signal::ENDING;
 use super::{Errno, check};
 use crate::error::{Error, Result};
 use caps::CapSet;
@@ -351,7 +352,7 @@ pub fn exit_on_termination(_: &InChild) -> Result<()> {
         unsafe { libc::_exit(128 + signal) }
     }
     let action = SigAction::new(SigHandler::Handler(end), SaFlags::empty(), SigSet::empty());
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
+    for signal in ENDING {
         // SAFETY: the handler calls nothing but _exit.
         unsafe { sigaction(signal, &action) }.map_err(|errno| Error::sys(format!("sigaction({signal})"), errno))?;
     }
