@@ -345,3 +345,23 @@ fn a_caller_whose_cgroup_was_killed_before_can_make_containers() {
         fs::remove_dir(&own).unwrap();
     }
 }
+
+/// Where cgroups are out of reach, a container that asks for none goes without if its caller is, or is said to be,
+/// without privileges.
+#[test]
+fn rootless_goes_without_a_cgroup_that_it_may_not_make() {
+    let mut bundle = Bundle::new();
+    bundle.args(&["/bin/echo", "ran"]);
+    bundle.save();
+    let run = |rootless: &str| {
+        let readonly = "mount -o remount,bind,ro /sys/fs/cgroup && exec \"$@\"";
+        let directory = bundle.path().to_str().unwrap();
+        let run = bundle.invoke(&[&format!("--rootless={rootless}"), "run", "-b", directory, &bundle.id]);
+        run.under(&["unshare", "-m", "sh", "-c", readonly, "-"]).run()
+    };
+    assert_eq!(run("true").ok().stdout, "ran\n");
+    for rootless in ["false", "auto"] {
+        run(rootless).fails().says("unable to apply cgroup configuration");
+    }
+    run("maybe").fails().says("invalid --rootless: maybe: use true, false or auto");
+}

@@ -166,7 +166,7 @@ fn global_definition() -> clap::Command {
         switch("debug", "write messages for developers, too"),
         switch("systemd-cgroup", "let systemd make the cgroup"),
         value("cgroup-manager", "MANAGER", "who makes the cgroup: cgroupfs, systemd or disabled (cgroupfs)"),
-        value("rootless", "BOOL", "true, false or auto (auto)"),
+        value("rootless", "BOOL", "whether cgroups may be out of reach: true, false or auto (auto)"),
         value("criu", "PATH", "accepted for old callers, without effect").hide(true),
         switch("version", "print the version").short('v'),
     ])

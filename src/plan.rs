@@ -33,6 +33,8 @@ pub struct Options {
     pub inherited: Inherited,
     /// False with `--cgroup-manager disabled`.
     pub cgroup: bool,
+    /// What `--rootless` says; without it whether we are root, and that of the initial user namespace, decides.
+    pub rootless: Option<bool>,
 }
 
 /// Everything that will be done for one container, as numbers, paths and lists; nothing later looks at config.json.
@@ -160,7 +162,7 @@ fn plan_cgroup(
         id: options.id.as_str(),
         resources: linux.and_then(|linux| linux.resources().as_ref()),
         own_cgroup: &host.own_cgroup,
-        in_user_namespace: host.in_user_namespace || host.euid != 0,
+        rootless: options.rootless.unwrap_or(host.in_user_namespace || host.euid != 0),
     };
     cgroup::plan(&input, warnings)
 }

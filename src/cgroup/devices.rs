@@ -38,7 +38,7 @@ impl Program {
 ///
 /// # Errors
 /// `InvalidConfig` for a malformed rule, and for one that takes a part out of a wildcard, which the list can't say.
-pub(super) fn plan(rules: &[LinuxDeviceCgroup], in_user_namespace: bool) -> Result<Option<Program>> {
+pub(super) fn plan(rules: &[LinuxDeviceCgroup], rootless: bool) -> Result<Option<Program>> {
     let mut list = List::default();
     for (index, rule) in rules.iter().enumerate() {
         list.add(rule, index)?;
@@ -53,7 +53,7 @@ pub(super) fn plan(rules: &[LinuxDeviceCgroup], in_user_namespace: bool) -> Resu
     if list.allow && list.exceptions.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Program { instructions: program::compile(&list)?, optional: in_user_namespace }))
+    Ok(Some(Program { instructions: program::compile(&list)?, optional: rootless }))
 }
 
 /// More than this the kernel's verifier does not follow (it keeps at most 8192 branches in mind).

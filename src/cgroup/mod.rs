@@ -35,9 +35,8 @@ pub struct Input<'a> {
     pub resources: Option<&'a LinuxResources>,
     /// Our own cgroup: the path after `0::` in `/proc/self/cgroup`.
     pub own_cgroup: &'a str,
-    /// Whether we run rootless: in a user namespace that is not the initial one, or not as root. Then we may lack the
-    /// permission to make cgroups and to load device programs.
-    pub in_user_namespace: bool,
+    /// Whether we may lack the permission to make cgroups and to load device programs.
+    pub rootless: bool,
 }
 
 /// The cgroup to make.
@@ -75,7 +74,7 @@ pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
     };
     let rules = input.resources.and_then(|resources| resources.devices().as_deref()).unwrap_or_default();
     let named = input.cgroups_path.is_some_and(|path| !path.as_os_str().is_empty());
-    let if_denied = match (input.in_user_namespace, named, writes.iter().any(Write::is_limit)) {
+    let if_denied = match (input.rootless, named, writes.iter().any(Write::is_limit)) {
         (false, _, _) | (true, true, _) => IfDenied::Fail,
         (true, false, true) => IfDenied::Explain,
         (true, false, false) => IfDenied::Without,
@@ -83,7 +82,7 @@ pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
     Ok(Plan {
         path: CgroupPath::of_cgroupfs(input.cgroups_path, input.id, input.own_cgroup)?,
         writes,
-        devices: devices::plan(rules, input.in_user_namespace)?,
+        devices: devices::plan(rules, input.rootless)?,
         if_denied,
     })
 }
@@ -94,14 +93,14 @@ mod tests {
     use super::{IfDenied, Input, plan};
     use std::path::Path;
 
-    fn check(in_user_namespace: bool, path: Option<&str>, resources: &str, expected: IfDenied) {
+    fn check(rootless: bool, path: Option<&str>, resources: &str, expected: IfDenied) {
         let resources = serde_json::from_str(resources).unwrap();
         let input = Input {
             cgroups_path: path.map(Path::new),
             id: "web",
             resources: Some(&resources),
             own_cgroup: "/",
-            in_user_namespace,
+            rootless,
         };
         assert_eq!(plan(&input, &mut Vec::new()).unwrap().if_denied, expected);
     }
@@ -117,8 +116,7 @@ mod tests {
 
     #[test]
     fn no_resources() {
-        let input =
-            Input { cgroups_path: None, id: "web", resources: None, own_cgroup: "/me", in_user_namespace: false };
+        let input = Input { cgroups_path: None, id: "web", resources: None, own_cgroup: "/me", rootless: false };
         let plan = plan(&input, &mut Vec::new()).unwrap();
         assert_eq!((plan.path.as_str(), plan.writes.len(), plan.devices.is_some()), ("/web", 0, true));
     }

@@ -70,6 +70,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -
         keyring: !args.no_new_keyring,
         inherited,
         cgroup: global.cgroup,
+        rootless: rootless(global.rootless.as_deref())?,
     };
     let mut plan = Plan::new(&bundle, &host, &options)?;
     debug(global, &id, &plan);
@@ -107,6 +108,18 @@ pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -
                 poststop(global, &record);
             }
             Err(error)
+        }
+    }
+}
+
+fn rootless(flag: Option<&str>) -> Result<Option<bool>> {
+    match flag {
+        None | Some("auto") => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(other) => {
+            let message = format!("invalid --rootless: {other}: use true, false or auto");
+            Err(Error::new(ErrorKind::InvalidArgument, message))
         }
     }
 }
