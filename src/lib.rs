@@ -89,6 +89,7 @@
 //! |---|---|---|---|
 //! | `MFD_EXEC` | 6.3 | the sealed copy of our own binary ([`seal`]) | made without the flag, which such kernels don't ask for |
 //! | right to clone a mount | | the read-only clone of our own binary | a sealed copy in memory; refused without either |
+//! | `CLONE_INTO_CGROUP` after a `cgroup.kill` | not since 6.14 | the container's cgroup | cloned once more, then moved there |
 //! | time namespaces, any namespace kind | 5.6 | `linux.namespaces` | the error of clone3 |
 //! | AppArmor, SELinux | | `apparmorProfile`, `selinuxLabel` | refused: what is to be confined must not run unconfined |
 //! | a controller of cgroup v2 | | `linux.resources` | refused with the field; a value that means "no limit" is passed over |
