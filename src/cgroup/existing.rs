@@ -10,9 +10,6 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// How long [`Existing::remove`] waits for killed processes to end.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-
 /// The cgroup of a container made earlier, held open.
 #[derive(Debug)]
 pub struct Existing {

@@ -1,10 +1,10 @@
 //! The cgroupfs driver: makes a container's cgroup by hand, below whatever is there.
 
 use super::directory::{Directory, is_gone};
-use super::existing::{Existing, PATIENCE};
+use super::existing::Existing;
 use super::path::CgroupPath;
-use super::resources::{IfMissing, Write};
-use super::{IfDenied, Plan};
+use super::resources::Write;
+use super::{IfDenied, PATIENCE, Plan, limits};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -39,7 +39,7 @@ impl Cgroup {
         };
         cgroup.make_joinable(plan.writes.iter().any(needs_domain))?;
         for write in &plan.writes {
-            cgroup.set(write)?;
+            limits::set(&cgroup.directory, write)?;
         }
         if let Some(program) = &plan.devices {
             program.attach(cgroup.directory.as_fd())?;
@@ -152,40 +152,6 @@ impl Cgroup {
             }
         }
         Ok(())
-    }
-
-    fn set(&self, write: &Write) -> Result<()> {
-        let result = self.directory.write(&write.file, &write.value);
-        let (file, result) = match (&write.if_missing, result) {
-            (IfMissing::Skip, Err(error)) if error.is(Errno::ENOENT) => return Ok(()),
-            (IfMissing::Instead { file, value }, Err(error)) if error.is(Errno::ENOENT) => {
-                (*file, self.directory.write(file, value))
-            }
-            (_, result) => (write.file.as_str(), result),
-        };
-        match result {
-            Err(error) if error.is(Errno::ENOENT) => Err(self.missing(write, file)),
-            result => result.with_context(|| format!("config.json: {}", write.field)),
-        }
-    }
-
-    /// Why `file` is missing, and what the user can do.
-    fn missing(&self, write: &Write, file: &str) -> Error {
-        let (field, here, controller) = (&write.field, self.directory.shown(), write.controller());
-        let known = self.directory.controllers("cgroup.controllers").unwrap_or_default();
-        let message = if controller == "cgroup" || known.iter().any(|name| name == controller) {
-            format!("{file} does not exist in {here}: this kernel lacks it; remove {field}")
-        } else if field.contains(".unified[") {
-            format!(
-                "unified resource {file:?} can't be set: controller {controller:?} not available in {here}: \
-                 enable it there or remove the entry"
-            )
-        } else {
-            format!(
-                "{file} can't be set: controller {controller} is not available in {here}: enable it or remove {field}"
-            )
-        };
-        Error::config(field, message).of_kind(ErrorKind::Unsupported)
     }
 }
 

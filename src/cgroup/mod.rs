@@ -2,13 +2,14 @@
 //!
 //! `path`, `resources` (with `weight`) and `devices` (with `program`) turn the config into a [`Plan`] without touching
 //! a file. `fs` is the cgroupfs driver, which makes the cgroup. `existing` is what later commands need, whoever made
-//! the cgroup; `directory` is what both build on. A driver differs from another in the paths it makes of the config
+//! the cgroup; `directory` and `limits` are what both build on. A driver differs from another in the paths it makes of the config
 //! and in how it makes and ends a cgroup; limits, device rules and removal of what is below are the same for all.
 
 mod devices;
 mod directory;
 mod existing;
 mod fs;
+mod limits;
 mod path;
 mod program;
 mod resources;
@@ -23,6 +24,10 @@ pub use resources::Write;
 use crate::error::Result;
 use oci_spec::runtime::LinuxResources;
 use std::path::Path;
+use std::time::Duration;
+
+/// How long killed processes, and after them their cgroup, may take to go.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a cgroup is planned from.
 #[derive(Debug, Clone, Copy)]

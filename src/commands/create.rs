@@ -1,14 +1,11 @@
 //! `create`: everything up to the program, which waits for `start`.
 
-use super::{CreateArgs, Global, ON_HOST};
+use super::delete::poststop;
+use super::{CreateArgs, Global};
 use crate::bundle::Bundle;
 use crate::container::id::ContainerId;
-use crate::container::record::Record;
-use crate::container::report::HookState;
-use crate::container::status::Status;
 use crate::container::store::{Claim, Entry};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hooks::{self, Kind};
 use crate::host::Host;
 use crate::parent::console::Console;
 use crate::parent::launch::{self, Launched, Progress};
@@ -105,7 +102,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -
         Err(error) => {
             drop(claim);
             if progress.hooks_ran {
-                poststop(global, &record);
+                poststop(&record, &global.log);
             }
             Err(error)
         }
@@ -147,14 +144,6 @@ fn inherited(preserve_fds: u32) -> Result<Inherited> {
     Ok(inherited)
 }
 
-/// Runs the poststop hooks of a container that is gone; a failure is only told (config.md, Poststop).
-fn poststop(global: &Global, record: &Record) {
-    let state = HookState::new(record, Status::Stopped, None).to_json();
-    for failure in hooks::run_all(Kind::Poststop, &record.poststop, &state, &ON_HOST) {
-        global.log.warning(&failure.to_string());
-    }
-}
-
 impl Made {
     /// Writes the pid file, last of all, so that it can't appear for a container that failed.
     pub(super) fn write_pid_file(&self) -> Result<()> {
@@ -182,7 +171,7 @@ impl Made {
     pub(super) fn undo(self, global: &Global, error: Error) -> Error {
         let record = self.launched.record.clone();
         drop(self);
-        poststop(global, &record);
+        poststop(&record, &global.log);
         error
     }
 }

@@ -2,6 +2,7 @@
 
 use super::kill::kill_container;
 use super::{Global, ON_HOST, cgroup, observe, wrong_state};
+use crate::cgroup::PATIENCE;
 use crate::container::record::{Phase, Record};
 use crate::container::report::HookState;
 use crate::container::status::{Container, Status};
@@ -12,9 +13,6 @@ use crate::log::Log;
 use crate::sys::pidfd;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
-
-/// How long a killed init process, and after it its cgroup, may take to go.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Deletes `id`: a stopped or never started one, any with `force`, which also takes an unknown one for deleted.
 pub(super) fn delete(global: &Global, id: &str, force: bool) -> Result<u8> {
@@ -81,14 +79,19 @@ fn remove_cgroup(record: &Record) -> Result<()> {
 }
 
 /// Removes everything of a container whose init process has ended, in runc's order: remaining processes, cgroup, state
-/// directory; then the poststop hooks. What is gone already is fine. A failing hook is a warning (runtime.md, Lifecycle
-/// 13), and the others still run.
+/// directory; then the poststop hooks. What is gone already is fine.
 pub(super) fn destroy(entry: &Entry, record: &Record, log: &Log) -> Result<()> {
     remove_cgroup(record).context("remove the container's cgroup")?;
     entry.remove().context("remove the container's state")?;
+    poststop(record, log);
+    Ok(())
+}
+
+/// Runs the poststop hooks of a container that is gone. A failure is only told, and the others still run (runtime.md,
+/// Lifecycle 13).
+pub(super) fn poststop(record: &Record, log: &Log) {
     let state = HookState::new(record, Status::Stopped, None).to_json();
     for failure in hooks::run_all(Kind::Poststop, &record.poststop, &state, &ON_HOST) {
         log.warning(&failure.to_string());
     }
-    Ok(())
 }
