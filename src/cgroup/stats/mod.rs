@@ -227,5 +227,4 @@ fn malformed(file: &str, text: &str) -> Error {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests;

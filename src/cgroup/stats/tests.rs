@@ -1,5 +1,7 @@
 //! Each file as the kernel writes it, and what becomes of it.
 
+#![allow(clippy::unwrap_used)]
+
 use super::{Files, Stats};
 use serde_json::{Value, json};
 
