@@ -108,6 +108,18 @@ fn processes_of_cgroups_below() {
     assert_eq!(bundle.verb("ps", &[]).ok().stdout.lines().count(), 1 + pids.len());
 }
 
+/// The root of a threaded subtree lists the processes of those below itself.
+#[test]
+fn processes_of_threaded_cgroups_are_listed_once() {
+    let (bundle, pids) = busy();
+    let below = directory(&cgroup_of(&bundle)).join("below");
+    fs::create_dir(&below).unwrap();
+    fs::write(below.join("cgroup.type"), "threaded").unwrap();
+    fs::write(below.join("cgroup.threads"), pids[1].to_string()).unwrap();
+    let done = bundle.verb("ps", &["-f", "json"]).ok();
+    assert_eq!(serde_json::from_value::<Vec<i32>>(done.json()).unwrap(), pids, "{done}");
+}
+
 #[test]
 fn what_can_not_be_listed_is_said() {
     let (bundle, _) = busy();

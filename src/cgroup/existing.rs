@@ -77,13 +77,16 @@ impl Existing {
         Ok(count)
     }
 
-    /// The processes in the cgroup and in all below it, as our PID namespace numbers them; those that it
-    /// does not see are left out.
+    /// The processes in the cgroup and in all below it, sorted, as our PID namespace numbers them; those that it does
+    /// not see are left out.
     pub fn pids(&self) -> Result<Vec<i32>> {
         let mut pids = Vec::new();
         self.directory.collect_pids(&mut pids)?;
         // To kill(2), 0 would be our own process group.
         pids.retain(|pid| *pid > 0);
+        // The root of a threaded subtree lists the processes of those below, too.
+        pids.sort_unstable();
+        pids.dedup();
         Ok(pids)
     }
 

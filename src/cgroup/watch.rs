@@ -8,8 +8,8 @@ use crate::sys::poll::{Interest, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// At least this often we look without having been told. The kernel tells of a change within 10 ms of another one later,
-/// and never if the cgroup is removed meanwhile (cgroup_file_notify, since 5.2).
+/// At least this often we look without having been told. The kernel holds back the news of a change within 10 ms of
+/// another one, and forgets them if the cgroup is removed meanwhile (cgroup_file_notify, since 5.2).
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What [`Watch::next`] waited for.

@@ -80,11 +80,12 @@ fn table(listed: &str, pids: &[i32]) -> Result<String> {
     let mut text = format!("{header}\n");
     let mut is_ours = false;
     for line in lines.filter(|line| !line.trim().is_empty()) {
-        match line.split_whitespace().nth(column).map(str::parse) {
-            Some(Ok(pid)) => is_ours = pids.contains(&pid),
+        let cell = line.split_whitespace().nth(column).unwrap_or_default();
+        match cell.parse() {
+            Ok(pid) => is_ours = pids.contains(&pid),
             // With `-m` the threads of a process follow below it.
-            _ if line.split_whitespace().nth(column) == Some("-") => {}
-            _ => return refuse(format!("unable to parse pid in ps output {line:?}: ask for the PID first")),
+            Err(_) if cell == "-" => {}
+            Err(_) => return refuse(format!("unable to parse pid in ps output {line:?}: ask for the PID first")),
         }
         if is_ours {
             text.push_str(line);
@@ -107,8 +108,8 @@ mod tests {
     #[test]
     fn tables() {
         check(
-            "UID          PID    PPID CMD\nroot           7       1 sh -c 12\nroot         120       7 sleep\nann           12       7 top\n",
-            "UID          PID    PPID CMD\nroot           7       1 sh -c 12\nann           12       7 top\n",
+            "UID     PID   PPID CMD\nroot      7      1 sh -c 12\nroot    120      7 sleep\nann      12      7 top\n",
+            "UID     PID   PPID CMD\nroot      7      1 sh -c 12\nann      12      7 top\n",
         );
         check("  PID TTY\n", "  PID TTY\n");
         check("PID LWP\n7 -\n- 7\n- 8\n9 -\n- 9\n", "PID LWP\n7 -\n- 7\n- 8\n");

@@ -31,8 +31,8 @@ const FILES: [&str; 14] = [
 ];
 
 impl Existing {
-    /// What the cgroup has used up to now; `None` when it is gone. What belongs to a controller that it does not have is
-    /// left out.
+    /// What the cgroup has used up to now; `None` when it is gone. What belongs to a controller that it does not have
+    /// is left out.
     ///
     /// # Errors
     /// `System`, with the file, for a text that is not as cgroup-v2.rst has it.
@@ -64,8 +64,8 @@ impl Files {
             };
             match directory.read(name) {
                 Ok(text) => drop(files.insert(name.to_owned(), text)),
-                // Gone meanwhile; pressure that this kernel was told not to measure; a cgroup of the payload's below that
-                // has the name of a file which is not there.
+                // Gone meanwhile; pressure that this kernel was told not to measure; a cgroup that the payload made and
+                // gave the name of a file which is not there.
                 Err(error) if is_gone(&error) || error.is(Errno::EOPNOTSUPP) || error.is(Errno::EISDIR) => {}
                 Err(error) => return Err(error),
             }
