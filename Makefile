@@ -13,7 +13,8 @@ SCRIPTS = .ci/run benches/run $(shell find integration -type f -perm -u+x)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build release demo test check lint deny unit probe integration vm test-vm bench fmt doc install clean
+.PHONY: help setup build release demo test native check lint deny unit probe integration vm test-vm bench fmt doc \
+    install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,7 +41,10 @@ release: ## the static binary at target/release/onggi, checked for size and for 
 demo: setup release ## show a real container and its life, from the inside and the outside (as root)
 	@integration/demo
 
-test: setup lint deny unit release probe integration ## everything: lint, unit and integration tests (as root)
+test: setup ## everything: lint, unit and integration tests, here and in the test machine (as root)
+	+@integration/everything
+
+native: lint deny unit release probe integration ## the part of `make test` on this machine alone (as root, after setup)
 
 check: test ## what continuous integration runs
 
