@@ -163,8 +163,8 @@ impl Code {
 
 #[cfg(test)]
 mod tests {
-    use crate::cgroup::verdicts::{Dice, run};
     use super::{Access, Device, Kind, List, compile};
+    use crate::cgroup::verdicts::{Dice, run};
     use crate::sys::bpf::{Instruction, code};
 
     /// The meaning of a list, spelt out.
