@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 /// The cgroup of a container made earlier, held open.
 #[derive(Debug)]
 pub struct Existing {
-    path: CgroupPath,
+    pub(super) path: CgroupPath,
     parent: Directory,
-    directory: Directory,
+    pub(super) directory: Directory,
 }
 
 impl Existing {
@@ -39,20 +39,6 @@ impl Existing {
     /// As [`Directory::signal`].
     pub fn signal(&self, signal: i32) -> Result<usize> {
         self.directory.signal(signal)
-    }
-
-    /// Whether the cgroup itself is frozen. One that is frozen with an ancestor is not.
-    pub fn frozen(&self) -> Result<bool> {
-        match self.directory.read("cgroup.freeze") {
-            Ok(state) => Ok(state.trim() == "1"),
-            Err(error) if is_gone(&error) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Lets a frozen cgroup run on.
-    pub fn thaw(&self) -> Result<()> {
-        self.directory.thaw()
     }
 
     /// As [`Directory::pids`].

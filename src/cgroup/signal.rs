@@ -1,6 +1,7 @@
 //! Killing and signalling the processes of a cgroup.
 
-use super::directory::{Directory, is_gone};
+use super::directory::{Directory, ignore_gone};
+use super::freezer;
 use crate::error::{Context, Result};
 use crate::sys::signal::number::KILL as SIGKILL;
 use crate::sys::{Errno, pidfd};
@@ -19,14 +20,14 @@ impl Directory {
     fn kill_threaded(&self) -> Result<()> {
         /// Each round finds what had been forked during the one before, which is little once all are frozen.
         const ROUNDS: usize = 100;
-        ignore_gone(self.write("cgroup.freeze", "1"))?;
+        ignore_gone(freezer::set(self, true))?;
         for _ in 0..ROUNDS {
             // SIGKILL reaches the frozen as well.
             if self.signal(SIGKILL)? == 0 {
                 break;
             }
         }
-        self.thaw()
+        ignore_gone(freezer::set(self, false))
     }
 
     /// Sends `signal` to every process in the cgroup and below it, one by one. Returns to how many.
@@ -50,25 +51,16 @@ impl Directory {
         Ok(count)
     }
 
-    /// The processes in the cgroup and in all below it, as our PID namespace numbers them; those that it
-    /// does not see are left out.
+    /// The processes in the cgroup and in all below it, sorted, as our PID namespace numbers them; those that it does
+    /// not see are left out.
     pub(super) fn pids(&self) -> Result<Vec<i32>> {
         let mut pids = Vec::new();
         self.collect_pids(&mut pids)?;
         // To kill(2), 0 would be our own process group.
         pids.retain(|pid| *pid > 0);
+        // The root of a threaded subtree lists the processes of those below, too.
+        pids.sort_unstable();
+        pids.dedup();
         Ok(pids)
-    }
-
-    /// Lets a frozen cgroup run on.
-    pub(super) fn thaw(&self) -> Result<()> {
-        ignore_gone(self.write("cgroup.freeze", "0"))
-    }
-}
-
-fn ignore_gone(result: Result<()>) -> Result<()> {
-    match result {
-        Err(error) if is_gone(&error) => Ok(()),
-        result => result,
     }
 }
