@@ -113,6 +113,7 @@ pub(crate) mod tests {
     pub(crate) fn host() -> Host {
         Host {
             euid: 0,
+            egid: 0,
             in_user_namespace: false,
             threads: 1,
             bounding: (1 << 41) - 1,

@@ -1,4 +1,5 @@
-//! Starting a hook's program with exactly the descriptors, environment and directory that it should have.
+//! Starting the program of a hook, or a helper, with exactly the descriptors, environment and directory that it should
+//! have.
 
 #![allow(unsafe_code)]
 
