@@ -6,6 +6,7 @@
 //! every deadline is multiplied by.
 
 mod bundle;
+mod caller;
 mod command;
 mod debian;
 mod probe;
@@ -14,6 +15,7 @@ mod snapshot;
 mod trace;
 
 pub use bundle::{Bundle, template};
+pub use caller::{is_rootless, needs_root};
 pub use command::{Invocation, Outcome, Running};
 pub use debian::debian_root;
 pub use probe::{Report, capability_mask, probe_path};

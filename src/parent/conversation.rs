@@ -120,7 +120,12 @@ impl<'a> Conversation<'a> {
         let pid = self.done.init.pid;
         let proc = self.prepared.proc.as_fd();
         if let Some(score) = self.prepared.process.scheduling.oom_score_adj {
-            idmap::put(proc, pid, "oom_score_adj", &score.to_string()).context("config.json: process.oomScoreAdj")?;
+            idmap::put(proc, pid, "oom_score_adj", &score.to_string())
+                .map_err(|error| match error.errno() {
+                    Some(Errno::EACCES) => error.hint("only root may lower it: leave it out, or ask for more"),
+                    _ => error,
+                })
+                .context("config.json: process.oomScoreAdj")?;
         }
         idmap::write(proc, pid, &self.prepared.namespaces, self.host, signals)?;
         self.proceed(None)

@@ -149,8 +149,7 @@ mod tests {
     #[test]
     fn who_writes() {
         let check = |maps: &[(u32, u32, u32)], capable, expected| {
-            let maps: Vec<_> =
-                maps.iter().map(|&(container, host, size)| IdMap { container, host, size }).collect();
+            let maps: Vec<_> = maps.iter().map(|&(container, host, size)| IdMap { container, host, size }).collect();
             assert_eq!(writer(&maps, 1000, capable), expected, "{maps:?}");
         };
         check(&[(0, 1000, 1)], true, Writer::Privileged);
