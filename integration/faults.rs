@@ -67,7 +67,7 @@ fn inject(invocation: crate::harness::Invocation, point: &Point, what: &str) -> 
 
 fn sleeper() -> Bundle {
     let mut bundle = Bundle::new();
-    bundle.args(&["/bin/sleep", "100"]);
+    bundle.map_self().args(&["/bin/sleep", "100"]);
     bundle.warm_up();
     bundle
 }
@@ -223,7 +223,7 @@ fn run_with_a_failing_call_anywhere() {
         return;
     }
     let mut bundle = Bundle::new();
-    bundle.args(&["/bin/true"]);
+    bundle.map_self().args(&["/bin/true"]);
     bundle.run().ok();
     let before = Snapshot::of(&bundle);
     let trace = Trace::of(bundle.start_with("run", &[]), &bundle.logs(), "all");

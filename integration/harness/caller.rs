@@ -3,6 +3,8 @@
 use super::skip;
 use serde_json::{Value, json};
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 /// Whether the tests run without privileges (`integration/as-user`).
 pub fn is_rootless() -> bool {
@@ -45,7 +47,7 @@ pub fn on_host(id: u32) -> u32 {
 
 /// First and number of the ids that `file` gives to us.
 pub fn subordinate(file: &str) -> (u32, u32) {
-    let name = nix::unistd::User::from_uid(nix::unistd::geteuid()).expect("passwd").expect("we are in passwd").name;
+    let name = name();
     let text = fs::read_to_string(file).expect("subordinate ids");
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
     let (first, count) = line.and_then(|line| line.split_once(':')).expect("a line of ours");
@@ -62,6 +64,21 @@ pub fn adapted(mut config: Value) -> Value {
     config
 }
 
+/// The name of the user that runs the tests.
+pub fn name() -> String {
+    nix::unistd::User::from_uid(nix::unistd::geteuid()).expect("passwd").expect("we are in passwd").name
+}
+
+/// Gives `path` to the container's `id`, of users as of groups.
+pub fn chown_inside(path: &Path, id: u32) {
+    if !is_rootless() {
+        return std::os::unix::fs::chown(path, Some(id), Some(id)).expect("chown");
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--map-auto", "chown", &format!("{id}:{id}")]).arg(path);
+    assert!(command.status().expect("unshare").success(), "chown {}", path.display());
+}
+
 /// Replaces the mounts of filesystems that only the owner of a namespace may mount by binds of the host's.
 pub fn bind_what_shows(namespace: &str, config: &mut Value) {
     let fstype = match namespace {
@@ -71,6 +88,8 @@ pub fn bind_what_shows(namespace: &str, config: &mut Value) {
         _ => return,
     };
     let mounts = config["mounts"].as_array_mut().expect("mounts");
+    // Not every machine has one to bind.
+    mounts.retain(|mount| mount["type"] != fstype || fstype != "mqueue");
     for mount in mounts.iter_mut().filter(|mount| mount["type"] == fstype) {
         mount["type"] = json!("none");
         mount["source"] = mount["destination"].clone();
