@@ -30,6 +30,7 @@ mod no_host_paths;
 mod process_identity;
 mod process_limits;
 mod propagation;
+mod rootless;
 mod runtime_binary;
 mod seccomp;
 mod spec;

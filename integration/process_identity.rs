@@ -34,8 +34,8 @@ fn nothing_is_inherited_from_the_caller() {
     let mut bundle = Bundle::new();
     bundle.args(&["/probe", "report"]);
     // Users have groups, but may not set them.
-    let groups = if is_rootless() { "" } else { "setpriv --groups 4,20,24" };
-    let wrapper = ["sh", "-c", &format!("umask 0777; exec {groups} nice -n 5 \"$@\""), "-"];
+    let (mask, groups) = if is_rootless() { ("077", "") } else { ("0777", "setpriv --groups 4,20,24") };
+    let wrapper = ["sh", "-c", &format!("umask {mask}; exec {groups} nice -n 5 \"$@\""), "-"];
     let seen = crate::harness::Report::parse(&bundle.start_with("run", &[]).under(&wrapper).run().ok());
     assert!(seen.numbers("Groups").is_empty(), "{:?}", seen.numbers("Groups"));
     assert_eq!(seen.status("Umask"), "0022");
