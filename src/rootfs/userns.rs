@@ -50,7 +50,6 @@ fn check_ids(plan: &MountPlan, input: &Input<'_>) -> Result<()> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::tests::plan_of;
-    use super::*;
 
     fn check(mount: &str, user_namespace: bool, expected: &str) {
         let planned = plan_of(&format!(r#"{{"mounts":[{{"destination":"/x",{mount}}}]}}"#), user_namespace);
