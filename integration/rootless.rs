@@ -193,7 +193,7 @@ fn demands_on_the_config() {
     refused_with("/linux/gidMappings", json!([]), &["linux.gidMappings", "no gid mappings found"]);
     refused_with("/process/user/additionalGids", json!([5]), &["process.user.additionalGids", "rootless container"]);
     refused_with("/linux/netDevices", json!({"eth0": {}}), &["linux.netDevices"]);
-    refused_with("/process/oomScoreAdj", json!(-500), &["process.oomScoreAdj", "only root may lower it"]);
+    refused_with("/process/oomScoreAdj", json!(-500), &["process.oomScoreAdj", "only CAP_SYS_RESOURCE may lower it"]);
     let disk = json!([{"path": "/dev/onggi-disk", "type": "b", "major": 7, "minor": 0}]);
     refused_with("/linux/devices", disk, &["linux.devices[0]", "/dev/onggi-disk", "no such file"]);
     let idmap = json!([{"destination": "/data", "source": "/tmp", "options": ["bind"], "uidMappings": ids(0, 1), "gidMappings": ids(0, 1)}]);

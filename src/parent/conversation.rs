@@ -14,6 +14,7 @@ use crate::handshake::{Channel, Order, Report};
 use crate::hooks::{self, Environment, Kind, Place};
 use crate::host::Host;
 use crate::namespaces::Origin;
+use crate::process::explain_oom_score;
 use crate::rootfs::Sources;
 use crate::sys::clone::CloneFlags;
 use crate::sys::pidfd::{self, Exit};
@@ -120,12 +121,7 @@ impl<'a> Conversation<'a> {
         let pid = self.done.init.pid;
         let proc = self.prepared.proc.as_fd();
         if let Some(score) = self.prepared.process.scheduling.oom_score_adj {
-            idmap::put(proc, pid, "oom_score_adj", &score.to_string())
-                .map_err(|error| match error.errno() {
-                    Some(Errno::EACCES) => error.hint("only root may lower it: leave it out, or ask for more"),
-                    _ => error,
-                })
-                .context("config.json: process.oomScoreAdj")?;
+            idmap::put(proc, pid, "oom_score_adj", &score.to_string()).map_err(explain_oom_score)?;
         }
         idmap::write(proc, pid, &self.prepared.namespaces, self.host, signals)?;
         self.proceed(None)

@@ -16,6 +16,8 @@ mod scheduling;
 pub mod stdio;
 mod terminal;
 
+pub use scheduling::explain_oom_score;
+
 use crate::error::Result;
 use crate::host::Host;
 use crate::sys::clone::InChild;

@@ -153,13 +153,19 @@ fn make(plan: &MountPlan, target: &Target) -> Result<OwnedFd> {
     }
     filesystem.create().map_err(|error| {
         let messages = filesystem.messages();
-        if messages.is_empty() { error } else { error.phrased(messages.join("; ")) }
-    })?;
-    filesystem.mount(plan.attributes.then(plan.recursive)).map_err(|error| {
-        if needs_ordinary_directory(plan) && error.is(Errno::EPERM) {
-            return error.context("a user namespace may mount it only where one is visible without covers");
+        match fstype.as_str() {
+            _ if !messages.is_empty() => error.phrased(messages.join("; ")),
+            "cgroup2" if error.is(Errno::EPERM) => error.hint(
+                "the cgroup namespace belongs to another user namespace: leave it out, and the host's cgroups are bound",
+            ),
+            _ => error,
         }
-        error
+    })?;
+    filesystem.mount(plan.attributes.then(plan.recursive)).map_err(|error| match plan.fstype() {
+        Some("proc" | "sysfs") if error.is(Errno::EPERM) => {
+            error.context("a user namespace may mount it only where one is visible without covers")
+        }
+        _ => error,
     })
 }
 
