@@ -43,7 +43,8 @@ fn an_old_run_does_not_clean_up_the_new_container() {
             bundle.without_namespace("pid");
         }
         let old = bundle.start_with("run", &[]).spawn();
-        wait_until("it runs", || old.stdout() == "up\n");
+        // Said by the program, and known to the state file.
+        wait_until("it runs", || old.stdout() == "up\n" && bundle.verb("state", &[]).stdout.contains("\"running\""));
         old.signal(Signal::SIGSTOP);
         bundle.verb("delete", &["--force"]).ok();
         bundle.start_with("run", &["-d"]).run().ok();

@@ -161,11 +161,11 @@ fn make(plan: &MountPlan, target: &Target) -> Result<OwnedFd> {
             _ => error,
         }
     })?;
-    filesystem.mount(plan.attributes.then(plan.recursive)).map_err(|error| match plan.fstype() {
-        Some("proc" | "sysfs") if error.is(Errno::EPERM) => {
-            error.context("a user namespace may mount it only where one is visible without covers")
+    filesystem.mount(plan.attributes.then(plan.recursive)).map_err(|error| {
+        if needs_ordinary_directory(plan) && error.is(Errno::EPERM) {
+            return error.context("a user namespace may mount it only where one is visible without covers");
         }
-        _ => error,
+        error
     })
 }
 
