@@ -1,5 +1,4 @@
-//! Starting the program of a hook, or a helper, with exactly the descriptors, environment and directory that it should
-//! have.
+//! Starting a program of the host, such as a hook's, with exactly the descriptors, environment and directory that it should have.
 
 #![allow(unsafe_code)]
 
