@@ -37,6 +37,7 @@ mod process_identity;
 mod process_limits;
 mod propagation;
 mod ps;
+mod rootless;
 mod runtime_binary;
 mod seccomp;
 mod spec;

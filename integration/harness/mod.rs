@@ -6,6 +6,7 @@
 //! every deadline is multiplied by.
 
 mod bundle;
+pub mod caller;
 mod command;
 mod debian;
 mod probe;
@@ -14,8 +15,9 @@ mod snapshot;
 mod trace;
 
 pub use bundle::{Bundle, template};
+pub use caller::{is_rootless, needs_root};
 pub use command::{Invocation, Outcome, Running};
-pub use debian::debian_root;
+pub use debian::{debian_root, has_debian_root};
 pub use probe::{Report, capability_mask, probe_path};
 pub use pty::{ConsoleSocket, Pty};
 pub use snapshot::Snapshot;

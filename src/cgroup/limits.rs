@@ -3,7 +3,7 @@
 use super::directory::Directory;
 use super::resources::{IfMissing, Write};
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::sys::Errno;
+use crate::sys::{Errno, machine};
 
 /// Sets one limit.
 ///
@@ -36,7 +36,12 @@ fn missing(directory: &Directory, write: &Write, file: &str) -> Error {
              enable it there or remove the entry"
         )
     } else {
-        format!("{file} can't be set: controller {controller} is not available in {here}: enable it or remove {field}")
+        // Users have those that were delegated to their service manager.
+        let enable = match machine::effective_uid() {
+            0 => "enable it",
+            _ => "as root, add it to Delegate= of user@.service,",
+        };
+        format!("{file} can't be set: controller {controller} is not available in {here}: {enable} or remove {field}")
     };
     Error::config(field, message).of_kind(ErrorKind::Unsupported)
 }
