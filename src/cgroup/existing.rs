@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub struct Existing {
     path: CgroupPath,
     parent: Directory,
-    directory: Directory,
+    pub(super) directory: Directory,
 }
 
 impl Existing {

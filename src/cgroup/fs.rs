@@ -39,7 +39,7 @@ impl Cgroup {
         };
         cgroup.make_joinable(plan.writes.iter().any(needs_domain))?;
         for write in &plan.writes {
-            limits::set(&cgroup.directory, write)?;
+            limits::set(&cgroup.directory, write).context("config.json")?;
         }
         if let Some(program) = &plan.devices {
             program.attach(cgroup.directory.as_fd())?;

@@ -2,7 +2,7 @@
 //!
 //! `path`, `resources` (with `weight`) and `devices` (with `program`) turn the config into a [`Plan`] without touching
 //! a file. `fs` is the cgroupfs driver, which makes the cgroup. `existing` is what later commands need, whoever made
-//! the cgroup; `directory` and `limits` are what both build on. A driver differs from another in the paths it makes of the config
+//! the cgroup, `update` (with `reclaim`) what changes its limits; `directory` and `limits` are what all build on. A driver differs from another in the paths it makes of the config
 //! and in how it makes and ends a cgroup; limits, device rules and removal of what is below are the same for all.
 
 mod devices;
@@ -12,16 +12,19 @@ mod fs;
 mod limits;
 mod path;
 mod program;
+mod reclaim;
 mod resources;
+mod update;
 mod weight;
 
 pub use devices::Program;
 pub use existing::Existing;
 pub use fs::Cgroup;
 pub use path::CgroupPath;
-pub use resources::Write;
+pub use resources::{Current, Write};
+pub use update::plan_update;
 
-use crate::error::Result;
+use crate::error::{Context, Result};
 use oci_spec::runtime::LinuxResources;
 use std::path::Path;
 use std::time::Duration;
@@ -73,10 +76,12 @@ pub enum IfDenied {
 /// # Errors
 /// `InvalidConfig` with the field at fault.
 pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
+    let mut ignored = Vec::new();
     let writes = match input.resources {
-        Some(resources) => resources::writes(resources, warnings)?,
+        Some(resources) => resources::writes(resources, &Current::default(), &mut ignored).context("config.json")?,
         None => Vec::new(),
     };
+    warnings.extend(ignored.into_iter().map(|warning| format!("config.json: {warning}")));
     let rules = input.resources.and_then(|resources| resources.devices().as_deref()).unwrap_or_default();
     let named = input.cgroups_path.is_some_and(|path| !path.as_os_str().is_empty());
     let if_denied = match (input.rootless, named, writes.iter().any(Write::is_limit)) {

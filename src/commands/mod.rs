@@ -4,14 +4,18 @@ mod create;
 mod delete;
 mod features;
 mod kill;
+mod limit_flags;
 mod list;
 mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 mod version;
 
+pub use limit_flags::LIMIT_FLAGS;
 pub use list::ListFormat;
+pub use update::UpdateArgs;
 
 use crate::cgroup::{CgroupPath, Existing};
 use crate::container::id::ContainerId;
@@ -132,6 +136,8 @@ pub enum Command {
         /// For a user without privileges.
         rootless: bool,
     },
+    /// Changes the limits of a container.
+    Update(UpdateArgs),
     /// Prints what onggi can do.
     Features,
     /// Prints versions.
@@ -171,6 +177,7 @@ pub fn dispatch(global: &Global, command: Command) -> Result<u8> {
         Command::Delete { id, force } => delete::delete(global, &id, force),
         Command::List { format } => list::list(global, format),
         Command::Spec { bundle, rootless } => spec::spec(bundle.as_deref(), rootless),
+        Command::Update(args) => update::update(global, &args),
         Command::Features => features::features(),
         Command::Version => version::version(),
     }
