@@ -17,7 +17,7 @@
 //! - [`child`] goes down the straight list in `child/init.rs`, one named step a line, and executes the program. All that
 //!   can fail is done before it reports `Ready`; with `create` it then waits at a FIFO for `start`.
 //! - The two talk in the messages of [`handshake`], which draws the ladder.
-//! - `start`, `state`, `kill`, `delete`, `list` look at the record and the kernel: [`container`] derives the status.
+//! - `start`, `state`, `kill`, `delete`, `list`, `update` look at the record and the kernel: [`container`] derives the status.
 //!
 //! # Where to find what
 //!
@@ -93,6 +93,7 @@
 //! | time namespaces, any namespace kind | 5.6 | `linux.namespaces` | the error of clone3 |
 //! | AppArmor, SELinux | | `apparmorProfile`, `selinuxLabel` | refused: what is to be confined must not run unconfined |
 //! | a controller of cgroup v2 | | `linux.resources` | refused with the field; a value that means "no limit" is passed over |
+//! | `memory.reclaim` | 5.19 | `update` of a memory limit below what is in use | a temporary `memory.high` |
 //! | BFQ's weights | 5.0 | `blockIO.weight` | `io.weight`, converted |
 //! | right to load device programs | | `resources.devices` | refused; passed over in a user namespace, where nobody makes nodes |
 //! | right to make device nodes | | `/dev` | the host's nodes are bound |

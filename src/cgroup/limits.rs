@@ -54,8 +54,12 @@ fn advice(file: &str, errno: Errno) -> Option<&'static str> {
         }
         ("cpu.weight", Errno::ERANGE) => "a weight is from 1 to 10000",
         ("cpu.weight", Errno::EINVAL) => "a cgroup that is idle has no weight",
+        ("cpuset.cpus" | "cpuset.mems", Errno::ENOSPC) => {
+            "a set can't be emptied while there are processes: name them all"
+        }
         ("cpuset.cpus", _) => "the CPUs of this machine: /sys/devices/system/cpu/online",
         ("cpuset.mems", _) => "the memory nodes of this machine: /sys/devices/system/node/online",
+        ("io.max", Errno::EINVAL | Errno::ERANGE) => "a rate is at least 2",
         ("io.max" | "io.weight" | "io.bfq.weight", Errno::ENODEV) => {
             "a whole disk is wanted, no partition: lsblk -dno MAJ:MIN"
         }

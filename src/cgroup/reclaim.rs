@@ -7,6 +7,9 @@ use super::directory::Directory;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::Errno;
 
+/// Bytes of a page.
+const PAGE: u64 = 4096;
+
 /// Brings what is in use down to `limit` bytes.
 ///
 /// # Errors
@@ -14,6 +17,8 @@ use crate::sys::Errno;
 pub(super) fn make_room(directory: &Directory, limit: u64) -> Result<()> {
     /// The container may allocate meanwhile; against one that does so faster than we reclaim there is no winning.
     const ROUNDS: usize = 5;
+    // The kernel counts in pages and rounds limits down.
+    let limit = limit - limit % PAGE;
     let mut used = in_use(directory)?;
     for _ in 0..ROUNDS {
         if used <= limit {

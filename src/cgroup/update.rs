@@ -4,9 +4,12 @@ use super::directory::Directory;
 use super::existing::Existing;
 use super::limits;
 use super::reclaim::make_room;
-use super::resources::{self, Current, IfMissing, Write};
+use super::resources::{self, Amount, Current, IfMissing, Write};
 use crate::error::{Context, Error, Result};
 use oci_spec::runtime::LinuxResources;
+
+/// Bounds swap alone.
+const SWAP: &str = "memory.swap.max";
 
 /// What to write to change the limits `current` into those that `resources` names; what it does not name stays. Device
 /// rules stay as well, like in runc: nobody changes them this way, and engines repeat them.
@@ -16,7 +19,7 @@ use oci_spec::runtime::LinuxResources;
 pub fn plan_update(resources: &LinuxResources, current: &Current, warnings: &mut Vec<String>) -> Result<Vec<Write>> {
     let mut writes = resources::writes(resources, current, warnings)?;
     // The bound of swap first: with it memory that must be reclaimed finds its way, or finds that there is none.
-    writes.sort_by_key(|write| write.file != "memory.swap.max");
+    writes.sort_by_key(|write| write.file != SWAP);
     Ok(writes)
 }
 
@@ -34,19 +37,41 @@ impl Existing {
     pub fn update(&self, writes: &[Write]) -> Result<()> {
         let directory = &self.directory;
         let before: Vec<_> = writes.iter().map(|write| before(directory, write)).collect();
-        for (done, write) in writes.iter().enumerate() {
-            set(directory, write).map_err(|error| put_back(directory, before[..done].iter().rev().flatten(), error))?;
-        }
-        Ok(())
+        let mut done = 0;
+        change(directory, writes, &mut done)
+            .map_err(|error| put_back(directory, before[..done].iter().rev().flatten(), error))
     }
+}
+
+/// The order of a change; `done` counts the writes that were made.
+fn change(directory: &Directory, writes: &[Write], done: &mut usize) -> Result<()> {
+    let (swap, others) = writes.split_at(writes.partition_point(|write| write.file == SWAP));
+    let mut set_all = |writes: &[Write]| {
+        writes.iter().try_for_each(|write| {
+            set(directory, write)?;
+            *done += 1;
+            Ok(())
+        })
+    };
+    set_all(swap)?;
+    // Here, before anybody sets the new limit.
+    others.iter().try_for_each(|write| make_room_for(directory, write))?;
+    set_all(others)
 }
 
 /// Sets one limit, a memory limit only once there is room below it.
 fn set(directory: &Directory, write: &Write) -> Result<()> {
-    if let ("memory.max", Ok(limit)) = (write.file.as_str(), write.value.trim().parse()) {
-        make_room(directory, limit).with_context(|| write.field.clone())?;
-    }
+    make_room_for(directory, write)?;
     limits::set(directory, write)
+}
+
+fn make_room_for(directory: &Directory, write: &Write) -> Result<()> {
+    match Amount::read(&write.value) {
+        Some(Amount::Of(limit)) if write.file == "memory.max" => {
+            make_room(directory, limit.unsigned_abs()).with_context(|| write.field.clone())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Undoes what `error` has interrupted.
@@ -75,6 +100,12 @@ fn before(directory: &Directory, write: &Write) -> Vec<Write> {
         field: write.field.clone(),
         if_missing: IfMissing::Skip,
     };
+    // A set can't be emptied again while there are processes (ENOSPC), so what was in effect takes its place.
+    let content = match file {
+        "cpuset.cpus" | "cpuset.mems" if content.trim().is_empty() => read(&format!("{file}.effective")),
+        _ => None,
+    }
+    .unwrap_or(content);
     let mut writes: Vec<_> = old_lines(file, &content, value).into_iter().map(|line| back(file, line)).collect();
     // Entering and leaving idleness both reset the weight, which reads 0 in an idle cgroup.
     if file == "cpu.idle" && content.trim() == "0" {

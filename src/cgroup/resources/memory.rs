@@ -7,8 +7,10 @@ use std::fmt;
 
 /// An amount that may be without bound; written -1 in config.json and `max` in cgroup files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Amount {
+pub(in crate::cgroup) enum Amount {
+    /// No bound.
     Max,
+    /// Bytes.
     Of(i64),
 }
 
@@ -23,12 +25,19 @@ impl Amount {
         }
     }
 
-    /// The text of a cgroup's file.
-    pub(super) fn read(text: &str) -> Option<Self> {
-        match text.trim() {
-            "max" => Some(Self::Max),
-            number => number.parse().ok().map(Self::Of),
+    /// The text of a cgroup's file, or one that the kernel takes for it: with a suffix of 1024s.
+    pub(in crate::cgroup) fn read(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if text == "max" {
+            return Some(Self::Max);
         }
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let thousands = match text[digits.len()..].to_ascii_lowercase().as_str() {
+            "" => 0,
+            suffix => 1 + ["k", "m", "g", "t", "p", "e"].iter().position(|known| *known == suffix)?,
+        };
+        let bytes = (0..thousands).try_fold(digits.parse::<i64>().ok()?, |bytes, _| bytes.checked_mul(1024));
+        bytes.map(Self::Of)
     }
 }
 

@@ -14,6 +14,7 @@ mod tests;
 mod unified;
 
 pub use current::Current;
+pub(super) use memory::Amount;
 
 use crate::error::{Error, ErrorKind, Result};
 use oci_spec::runtime::{LinuxPids, LinuxResources};

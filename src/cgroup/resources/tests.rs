@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::{Current, IfMissing, Write, writes};
+use super::{Amount, Current, IfMissing, Write, writes};
 use oci_spec::runtime::LinuxResources;
 
 /// What `config`, a fragment of JSON, makes of a new cgroup: `file=value`, with `?` for a file that may be missing.
@@ -77,6 +77,24 @@ fn memory() {
     check_refused(r#"{"memory": {"swap": 99}}"#, "unable to set swap limit without memory limit");
     check(r#"{"memory": {"limit": -1, "swap": 99}}"#, &["memory.swap.max=99", "memory.max=max?"]);
     check_refused(r#"{"memory": {"limit": -2}}"#, "linux.resources.memory.limit: -2");
+}
+
+#[test]
+fn amounts() {
+    for (text, expected) in [
+        ("max\n", Some(Amount::Max)),
+        ("0\n", Some(Amount::Of(0))),
+        ("9223372036854771712", Some(Amount::Of(9_223_372_036_854_771_712))),
+        ("10M", Some(Amount::Of(10 << 20))),
+        ("1k", Some(Amount::Of(1024))),
+        ("7E", Some(Amount::Of(7 << 60))),
+        ("8E", None),
+        ("5x", None),
+        ("5kb", None),
+        ("", None),
+    ] {
+        assert_eq!(Amount::read(text), expected, "{text}");
+    }
 }
 
 #[test]
