@@ -18,16 +18,16 @@ pub(super) fn make_room(directory: &Directory, limit: u64) -> Result<()> {
     /// The container may allocate meanwhile; against one that does so faster than we reclaim there is no winning.
     const ROUNDS: usize = 5;
     // The kernel counts in pages and rounds limits down.
-    let limit = limit - limit % PAGE;
+    let whole = limit - limit % PAGE;
     let mut used = in_use(directory)?;
     for _ in 0..ROUNDS {
-        if used <= limit {
+        if used <= whole {
             return Ok(());
         }
-        reclaim(directory, used, limit)?;
+        reclaim(directory, used, whole)?;
         used = in_use(directory)?;
     }
-    if used <= limit {
+    if used <= whole {
         return Ok(());
     }
     let message = format!(
