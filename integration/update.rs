@@ -193,11 +193,12 @@ fn what_cgroup_v2_lacks_is_told() {
 fn paused_containers_stay_paused() {
     let container = Container::sleeping(&json!({}));
     container.bundle.verb("start", &[]).ok();
-    fs::write(container.group.join("cgroup.freeze"), "1").unwrap();
+    container.bundle.verb("pause", &[]).ok();
     container.update_by(&json!({"unified": {"cgroup.max.depth": "3"}})).ok();
     container.check(&[("cgroup.max.depth", "3"), ("cgroup.freeze", "1")]);
     assert_eq!(container.bundle.status(), "paused");
-    fs::write(container.group.join("cgroup.freeze"), "0").unwrap();
+    container.bundle.verb("resume", &[]).ok();
+    assert_eq!(container.bundle.status(), "running");
 }
 
 /// Rules in the request are those of the whole container repeated, as far as engines send any.

@@ -2,19 +2,23 @@
 //!
 //! `path`, `resources` (with `weight`) and `devices` (with `program`) turn the config into a [`Plan`] without touching
 //! a file. `fs` is the cgroupfs driver, which makes the cgroup. `existing` is what later commands need, whoever made
-//! the cgroup, `update` (with `reclaim`) what changes its limits; `directory` and `limits` are what all build on. A driver differs from another in the paths it makes of the config
-//! and in how it makes and ends a cgroup; limits, device rules and removal of what is below are the same for all.
+//! the cgroup, and with it `freezer`, `stats`, `watch` and `update` (with `reclaim`); `directory` and `limits` are what
+//! all build on. A driver differs from another in the paths it makes of the config and in how it makes and ends a
+//! cgroup; limits, device rules and removal of what is below are the same for all.
 
 mod devices;
 mod directory;
 mod existing;
+mod freezer;
 mod fs;
 mod limits;
 mod path;
 mod program;
 mod reclaim;
 mod resources;
+mod stats;
 mod update;
+mod watch;
 mod weight;
 
 pub use devices::Program;
@@ -22,7 +26,9 @@ pub use existing::Existing;
 pub use fs::Cgroup;
 pub use path::CgroupPath;
 pub use resources::{Current, Write};
+pub use stats::Stats;
 pub use update::plan_update;
+pub use watch::Happening;
 
 use crate::error::{Context, Result};
 use oci_spec::runtime::LinuxResources;
