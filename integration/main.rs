@@ -47,4 +47,5 @@ mod terminal;
 mod threaded_cgroups;
 mod tidy;
 mod two_at_once;
+mod update;
 mod user_namespace;

@@ -96,6 +96,7 @@
 //! | a controller of cgroup v2 | | `linux.resources` | refused with the field; a value that means "no limit" is passed over |
 //! | | | `events` | left out of the statistics; without memory no notices |
 //! | pressure stall information, `memory.peak` | 4.20, 5.19 | `events` | left out of the statistics |
+//! | `memory.reclaim` | 5.19 | `update` of a memory limit below what is in use | a temporary `memory.high` |
 //! | BFQ's weights | 5.0 | `blockIO.weight` | `io.weight`, converted |
 //! | right to load device programs | | `resources.devices` | refused; passed over in a user namespace, where nobody makes nodes |
 //! | list of files to delegate | 4.15 | giving the container its cgroup | the three files that are always on it |
