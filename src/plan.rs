@@ -1,5 +1,7 @@
 //! Spec and Host to Plan: every default filled in, every conflict refused, no file touched.
 
+mod rootless;
+
 use crate::bundle::Bundle;
 use crate::cgroup;
 use crate::container::id::ContainerId;
@@ -66,14 +68,18 @@ impl Plan {
         let mut warnings = bundle.warnings.clone();
         refuse_unsupported(spec)?;
         let namespaces = namespaces::plan(spec, &bundle.dir)?;
+        rootless::check(spec, host, &namespaces)?;
         let process = plan_process(spec, host, options, &namespaces, &mut warnings)?;
         let linux = spec.linux().as_ref();
-        let cgroup = match options.cgroup {
-            true => Some(plan_cgroup(linux, host, options, &mut warnings)?),
-            false => None,
-        };
         let hooks = hooks::plan(spec.hooks().as_ref())?;
         let rootfs = plan_rootfs(bundle, options, &namespaces, &hooks, &mut warnings)?;
+        let cgroup = match options.cgroup {
+            true => {
+                let owner = cgroup_owner(spec, &namespaces, &rootfs);
+                Some(plan_cgroup(linux, host, options, owner, &mut warnings)?)
+            }
+            false => None,
+        };
         let profile = linux.and_then(|linux| linux.seccomp().as_ref());
         let seccomp = profile.map(|profile| seccomp::plan(profile, &mut warnings)).transpose()?;
         Ok(Self { namespaces, rootfs, process, cgroup, seccomp, hooks, warnings })
@@ -134,15 +140,13 @@ fn plan_process(
         }
         _ => {}
     }
-    let ranges = |maps: &[IdMap]| maps.iter().map(|map| (map.container, map.size)).collect::<Vec<_>>();
     let (uids, gids) = (ranges(&namespaces.uid_map), ranges(&namespaces.gid_map));
-    let mapped = namespaces.origin(CloneFlags::USER) == Origin::New;
     let input = process::Input {
         host,
         id: options.id.as_str(),
         user_namespace: namespaces.lists(CloneFlags::USER),
-        uid_ranges: mapped.then_some(uids.as_slice()),
-        gid_ranges: mapped.then_some(gids.as_slice()),
+        uid_ranges: uids.as_deref(),
+        gid_ranges: gids.as_deref(),
         keyring: options.keyring,
         annotations: spec.annotations().as_ref(),
         inherited: options.inherited,
@@ -151,10 +155,16 @@ fn plan_process(
     process::plan(process, &input, warnings)
 }
 
+/// The ids that maps of ours have inside; without a new user namespace there are none, and ids are not checked.
+fn ranges(maps: &[IdMap]) -> Option<Vec<(u32, u32)>> {
+    (!maps.is_empty()).then(|| maps.iter().map(|map| (map.container, map.size)).collect())
+}
+
 fn plan_cgroup(
     linux: Option<&Linux>,
     host: &Host,
     options: &Options,
+    owner: Option<u32>,
     warnings: &mut Vec<String>,
 ) -> Result<cgroup::Plan> {
     let input = cgroup::Input {
@@ -163,8 +173,23 @@ fn plan_cgroup(
         resources: linux.and_then(|linux| linux.resources().as_ref()),
         own_cgroup: &host.own_cgroup,
         rootless: options.rootless.unwrap_or(host.in_user_namespace || host.euid != 0),
+        owner,
     };
     cgroup::plan(&input, warnings)
+}
+
+/// The user of the host who is the container's process, if the container is to divide its cgroup itself: it sees no
+/// other, in a cgroup namespace of its own, and can write to it. With a user namespace of somebody else we don't know.
+fn cgroup_owner(spec: &Spec, namespaces: &namespaces::Plan, rootfs: &rootfs::Plan) -> Option<u32> {
+    if namespaces.origin(CloneFlags::CGROUP) != Origin::New || !rootfs.has_writable_cgroups() {
+        return None;
+    }
+    let uid = spec.process().as_ref()?.user().uid();
+    match namespaces.origin(CloneFlags::USER) {
+        Origin::Inherited => Some(uid),
+        Origin::New => IdMap::host_of(&namespaces.uid_map, uid),
+        Origin::Joined => None,
+    }
 }
 
 fn plan_rootfs(
@@ -174,6 +199,7 @@ fn plan_rootfs(
     hooks: &Hooks,
     warnings: &mut Vec<String>,
 ) -> Result<rootfs::Plan> {
+    let (uids, gids) = (ranges(&namespaces.uid_map), ranges(&namespaces.gid_map));
     let input = rootfs::Input {
         root: bundle.spec.root().as_ref(),
         mounts: bundle.spec.mounts().as_deref(),
@@ -187,6 +213,10 @@ fn plan_rootfs(
         user_namespace: namespaces.lists(CloneFlags::USER),
         cgroup_namespace: namespaces.lists(CloneFlags::CGROUP),
         network_namespace: namespaces.lists(CloneFlags::NETWORK),
+        pid_namespace: namespaces.lists(CloneFlags::PID),
+        ipc_namespace: namespaces.lists(CloneFlags::IPC),
+        uid_ranges: uids.as_deref(),
+        gid_ranges: gids.as_deref(),
         pivot: options.pivot,
         hooks: hooks.run_before_pivot(),
     };

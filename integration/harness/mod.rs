@@ -7,6 +7,7 @@
 //! divided by: both are set by `integration/vm/test`.
 
 mod bundle;
+pub mod caller;
 mod command;
 mod debian;
 mod probe;
@@ -15,8 +16,9 @@ mod snapshot;
 mod trace;
 
 pub use bundle::{Bundle, template};
+pub use caller::{is_rootless, needs_root};
 pub use command::{Invocation, Outcome, Running};
-pub use debian::debian_root;
+pub use debian::{debian_root, has_debian_root};
 pub use probe::{Report, capability_mask, probe_path};
 pub use pty::{ConsoleSocket, Pty};
 pub use snapshot::Snapshot;

@@ -2,10 +2,11 @@
 //!
 //! `path`, `resources` (with `weight`) and `devices` (with `program`) turn the config into a [`Plan`] without touching
 //! a file. `fs` is the cgroupfs driver, which makes the cgroup. `existing` is what later commands need, whoever made
-//! the cgroup, and with it `freezer`, `stats` and `watch`; `directory` and `limits` are what both build on. A driver
-//! differs from another in the paths it makes of the config and in how it makes and ends a cgroup; limits, device rules
-//! and removal of what is below are the same for all.
+//! the cgroup, and with it `freezer`, `stats`, `watch` and `update` (with `reclaim`); `directory` (with `signal`), `limits`
+//! and `delegation` are what all build on. A driver differs from another in the paths it makes of the config and in how
+//! it makes and ends a cgroup; limits, device rules and removal of what is below are the same for all.
 
+mod delegation;
 mod devices;
 mod directory;
 mod existing;
@@ -14,20 +15,27 @@ mod fs;
 mod limits;
 mod path;
 mod program;
+mod reclaim;
 mod resources;
+mod signal;
 mod stats;
+mod update;
+#[cfg(test)]
+mod verdicts;
 mod watch;
 mod weight;
 
+pub use delegation::Owner;
 pub use devices::Program;
 pub use existing::Existing;
 pub use fs::Cgroup;
 pub use path::CgroupPath;
-pub use resources::Write;
+pub use resources::{Current, Write};
 pub use stats::Stats;
+pub use update::plan_update;
 pub use watch::Happening;
 
-use crate::error::Result;
+use crate::error::{Context, Result};
 use oci_spec::runtime::LinuxResources;
 use std::path::Path;
 use std::time::Duration;
@@ -48,6 +56,8 @@ pub struct Input<'a> {
     pub own_cgroup: &'a str,
     /// Whether we may lack the permission to make cgroups and to load device programs.
     pub rootless: bool,
+    /// The user of the host whom the cgroup is delegated to, if to any.
+    pub owner: Option<u32>,
 }
 
 /// The cgroup to make.
@@ -59,6 +69,8 @@ pub struct Plan {
     pub writes: Vec<Write>,
     /// Which devices may be used; `None` for all.
     pub devices: Option<Program>,
+    /// Whom it is delegated to.
+    pub owner: Option<Owner>,
     /// What to do when we may not make it.
     pub if_denied: IfDenied,
 }
@@ -79,10 +91,12 @@ pub enum IfDenied {
 /// # Errors
 /// `InvalidConfig` with the field at fault.
 pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
+    let mut ignored = Vec::new();
     let writes = match input.resources {
-        Some(resources) => resources::writes(resources, warnings)?,
+        Some(resources) => resources::writes(resources, &Current::default(), &mut ignored).context("config.json")?,
         None => Vec::new(),
     };
+    warnings.extend(ignored.into_iter().map(|warning| format!("config.json: {warning}")));
     let rules = input.resources.and_then(|resources| resources.devices().as_deref()).unwrap_or_default();
     let named = input.cgroups_path.is_some_and(|path| !path.as_os_str().is_empty());
     let if_denied = match (input.rootless, named, writes.iter().any(Write::is_limit)) {
@@ -94,6 +108,7 @@ pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
         path: CgroupPath::of_cgroupfs(input.cgroups_path, input.id, input.own_cgroup)?,
         writes,
         devices: devices::plan(rules, input.rootless)?,
+        owner: input.owner.map(|uid| Owner { uid, optional: input.rootless }),
         if_denied,
     })
 }
@@ -112,6 +127,7 @@ mod tests {
             resources: Some(&resources),
             own_cgroup: "/",
             rootless,
+            owner: None,
         };
         assert_eq!(plan(&input, &mut Vec::new()).unwrap().if_denied, expected);
     }
@@ -127,7 +143,8 @@ mod tests {
 
     #[test]
     fn no_resources() {
-        let input = Input { cgroups_path: None, id: "web", resources: None, own_cgroup: "/me", rootless: false };
+        let input =
+            Input { cgroups_path: None, id: "web", resources: None, own_cgroup: "/me", rootless: false, owner: None };
         let plan = plan(&input, &mut Vec::new()).unwrap();
         assert_eq!((plan.path.as_str(), plan.writes.len(), plan.devices.is_some()), ("/web", 0, true));
     }
