@@ -4,8 +4,9 @@ mod locate;
 mod repair;
 
 use crate::error::{Error, ErrorKind, Result};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Process, Spec};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ pub struct Bundle {
     pub dir: PathBuf,
     /// config.json.
     pub spec: Spec,
+    /// The same as it was read, to be kept with the container.
+    pub text: Vec<u8>,
     /// What was left out because it can't be honoured.
     pub warnings: Vec<String>,
 }
@@ -32,20 +35,78 @@ impl Bundle {
     pub fn load(dir: &Path) -> Result<Self> {
         let dir = std::fs::canonicalize(dir).map_err(|error| Error::io(format!("chdir {}", dir.display()), &error))?;
         let path = dir.join("config.json");
-        let (spec, warnings) = parse(&read(&path)?).map_err(|error| error.context(path.display().to_string()))?;
+        let text = read(&path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::new(
+                ErrorKind::NotFound,
+                format!("JSON specification file config.json not found: {}", path.display()),
+            ),
+            _ => error,
+        })?;
+        let (spec, warnings) = parse::<Spec>(&text).map_err(|error| error.context(path.display().to_string()))?;
         check_version(spec.version())?;
-        Ok(Self { dir, spec, warnings })
+        Ok(Self { dir, spec, text, warnings })
     }
 }
 
+/// The config.json of a container that exists, as it was when the container was made.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// config.json.
+    pub spec: Spec,
+    /// What was left out because it can't be honoured.
+    pub warnings: Vec<String>,
+}
+
+impl Kept {
+    /// Reads a [`Bundle::text`] again.
+    ///
+    /// # Errors
+    /// `InvalidConfig` with the field, where another version of onggi could read it.
+    pub fn parse(text: &[u8]) -> Result<Self> {
+        parse(text).map(|(spec, warnings)| Self { spec, warnings })
+    }
+}
+
+/// A `process` block in a file of its own.
+#[derive(Debug, Clone)]
+pub struct ProcessFile {
+    /// The block.
+    pub process: Process,
+    /// What was left out because it can't be honoured.
+    pub warnings: Vec<String>,
+}
+
+impl ProcessFile {
+    /// Reads the block in the file `path`, which may be a pipe. Without `user` it means root, as in runc.
+    ///
+    /// # Errors
+    /// `InvalidConfig` with the field.
+    pub fn load(path: &Path) -> Result<Self> {
+        /// config.json as far as it matters here.
+        #[derive(Deserialize)]
+        struct Config {
+            process: Process,
+        }
+        let text = read(path)?;
+        let refuse = |why: String| Error::new(ErrorKind::InvalidConfig, why);
+        let mut block = Value::deserialize(&mut serde_json::Deserializer::from_slice(&text))
+            .map_err(|error| refuse(error.to_string()))?;
+        let fields = block.as_object_mut().ok_or_else(|| refuse("a process is a JSON object".to_owned()))?;
+        fields.entry("user").or_insert_with(|| serde_json::json!({"uid": 0, "gid": 0}));
+        let config = serde_json::json!({ "process": block }).to_string();
+        let (Config { process }, warnings) = parse(config.as_bytes()).map_err(without_position)?;
+        Ok(Self { process, warnings })
+    }
+}
+
+/// The same without line and column, which are those of a text of our own that nobody sees.
+fn without_position(error: Error) -> Error {
+    let told = error.to_string();
+    Error::new(error.kind(), told.split(" at line ").next().unwrap_or(&told))
+}
+
 fn read(path: &Path) -> Result<Vec<u8>> {
-    let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::new(
-            ErrorKind::NotFound,
-            format!("JSON specification file config.json not found: {}", path.display()),
-        ),
-        _ => Error::io(format!("read {}", path.display()), &error),
-    };
+    let failed = |error: std::io::Error| Error::io(format!("read {}", path.display()), &error);
     let file = std::fs::File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
     let mut data = Vec::with_capacity(usize::try_from(size.min(LARGEST_CONFIG)).unwrap_or(0) + 1);
@@ -57,7 +118,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(data)
 }
 
-fn parse(data: &[u8]) -> Result<(Spec, Vec<String>)> {
+fn parse<T: DeserializeOwned>(data: &[u8]) -> Result<(T, Vec<String>)> {
     match typed(data) {
         Ok(spec) => Ok((spec, Vec::new())),
         // A second, slow look only at what is odd anyway.
@@ -66,24 +127,19 @@ fn parse(data: &[u8]) -> Result<(Spec, Vec<String>)> {
 }
 
 /// What follows the JSON value is not looked at, as in runc.
-fn typed(data: &[u8]) -> serde_json::Result<Spec> {
-    Spec::deserialize(&mut serde_json::Deserializer::from_slice(data))
+fn typed<T: DeserializeOwned>(data: &[u8]) -> serde_json::Result<T> {
+    T::deserialize(&mut serde_json::Deserializer::from_slice(data))
 }
 
 /// Reads config.json again without what may be ignored; `None` when there is no such thing in it.
-fn repaired(data: &[u8]) -> Option<Result<(Spec, Vec<String>)>> {
+fn repaired<T: DeserializeOwned>(data: &[u8]) -> Option<Result<(T, Vec<String>)>> {
     let mut config = Value::deserialize(&mut serde_json::Deserializer::from_slice(data)).ok()?;
     if config.is_null() {
         return Some(Err(Error::new(ErrorKind::InvalidConfig, "config cannot be null")));
     }
     let warnings = repair::repair(&mut config)?;
     let text = serde_json::to_vec(&config).ok()?;
-    let spec = typed(&text).map_err(|error| {
-        // Lines and columns are those of our own text, which nobody sees.
-        let told = explained(&text, &error).to_string();
-        let field = told.split(" at line ").next().unwrap_or(&told);
-        Error::new(ErrorKind::InvalidConfig, field)
-    });
+    let spec = typed(&text).map_err(|error| without_position(explained(&text, &error)));
     Some(spec.map(|spec| (spec, warnings)))
 }
 
@@ -118,7 +174,7 @@ mod tests {
     use oci_spec::runtime::Capability;
 
     fn check(config: &str, expected: std::result::Result<&[&str], &str>) {
-        let found = parse(config.as_bytes()).map(|(_, warnings)| warnings).map_err(|error| error.to_string());
+        let found = parse::<Spec>(config.as_bytes()).map(|(_, warnings)| warnings).map_err(|error| error.to_string());
         let expected = expected.map(|list| list.iter().map(|s| (*s).to_owned()).collect()).map_err(str::to_owned);
         assert_eq!(found, expected, "{config}");
     }
@@ -142,7 +198,7 @@ mod tests {
             )
         };
         check(&config(""), Ok(&["ignoring unknown or unavailable capabilities: [CAP_BAR CAP_FOO]"]));
-        let (spec, _) = parse(config("").as_bytes()).unwrap();
+        let (spec, _) = parse::<Spec>(config("").as_bytes()).unwrap();
         let capabilities = spec.process().as_ref().unwrap().capabilities().clone().unwrap();
         assert_eq!(capabilities.bounding().clone().unwrap().into_iter().collect::<Vec<_>>(), [Capability::Kill]);
         assert!(capabilities.ambient().clone().unwrap().is_empty());

@@ -11,6 +11,7 @@ mod existing;
 mod fs;
 mod limits;
 mod path;
+mod place;
 mod program;
 mod resources;
 mod weight;
@@ -19,6 +20,7 @@ pub use devices::Program;
 pub use existing::Existing;
 pub use fs::Cgroup;
 pub use path::CgroupPath;
+pub use place::Place;
 pub use resources::Write;
 
 use crate::error::Result;

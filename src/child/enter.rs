@@ -9,7 +9,7 @@ use crate::sys::clone::{CloneFlags, Fork, InChild, clone3_sibling};
 use crate::sys::{namespace, this_process};
 use std::os::fd::AsFd;
 
-/// Ties the init process to its parent and hides it: nothing of ours may be traced or outlive a killed parent.
+/// Ties the process to its parent and hides it: nothing of ours may be traced or outlive a killed parent.
 pub(super) fn guard(me: &InChild, p: &Prepared) -> Result<()> {
     this_process::set_pdeathsig(me, true)?;
     // Whoever is in a PID namespace that we joined sees us, and with the user id that made our user namespace has all
@@ -39,7 +39,10 @@ pub(super) fn namespaces(me: &InChild, p: &Prepared, parent: &Channel) -> Result
     }
     p.joins.join(me)?;
     if p.namespaces.needs_second_clone() {
-        second_clone(me, p, parent)?;
+        second_clone(me, p, parent, CloneFlags::PID)?;
+    }
+    if p.joins.needs_second_clone() {
+        second_clone(me, p, parent, CloneFlags::NONE)?;
     }
     p.namespaces.unshare(me)?;
     if p.namespaces.origin(CloneFlags::TIME) == Origin::New {
@@ -64,9 +67,12 @@ pub(super) fn cgroup(p: &Prepared, parent: &Channel) -> Result<()> {
     if p.awaits_cgroup { await_order(parent).map(drop) } else { Ok(()) }
 }
 
-/// Continues in a new process inside a PID namespace that the joined user namespace owns.
-fn second_clone(me: &InChild, p: &Prepared, parent: &Channel) -> Result<()> {
-    match clone3_sibling(me, CloneFlags::PID)? {
+/// Continues in a new process inside a PID namespace that the joined user namespace owns: a new one, or one that was
+/// joined together with it.
+fn second_clone(me: &InChild, p: &Prepared, parent: &Channel, namespaces: CloneFlags) -> Result<()> {
+    // Whom the container can see from its birth on must be hidden by then: joining has made us visible again.
+    hide_again(me)?;
+    match clone3_sibling(me, namespaces)? {
         Fork::Parent { pid, pidfd } => {
             parent.send(&Report::Moved { pid }, Some(pidfd.as_fd()))?;
             this_process::exit(me, 0)

@@ -2,10 +2,11 @@
 
 pub mod console;
 pub mod conversation;
+pub mod exec;
 mod idmap;
 pub mod init_process;
 pub mod launch;
 pub mod pid_file;
 pub mod pidfd_socket;
-mod prepare;
+pub mod prepare;
 pub mod wait;
