@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// What can be asked of the probe.
 const USAGE: &str = "probe report [--sysctl NAME]... [--stat PATH]... | stat PATH... | open-write PATH... | open-read PATH... \
-| devices | hunt SECONDS | syscalls NAME... | sleep SECONDS \
+| devices | hunt SECONDS | spy SECONDS | syscalls NAME... | sleep SECONDS \
 | fork-many COUNT SECONDS | tty-inject | watch-mounts COMMAND...";
 
 fn main() -> ExitCode {
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Some("open-read") => by_path(&rest, attempt::open_read),
         Some("devices") => attempt::devices(),
         Some("hunt") => attempt::hunt_executables(seconds(&rest)),
+        Some("spy") => attempt::spy(seconds(&rest)),
         Some("syscalls") => attempt::syscalls(&rest),
         Some("tty-inject") => attempt::tty_inject(),
         Some("watch-mounts") => attempt::watch_mounts(&rest),
