@@ -13,6 +13,22 @@ use std::time::{Duration, Instant};
 /// More than any file of a cgroup has: `cgroup.procs` of four million processes.
 const READ_LIMIT: usize = 32 << 20;
 
+/// Whether there are living processes, and whether all are frozen.
+pub(super) const EVENTS: &str = "cgroup.events";
+
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// With what was waited for.
+    Came,
+    /// The cgroup was removed.
+    Gone,
+    /// The time was over.
+    TimedOut,
+    /// Something else came up.
+    Interrupted,
+}
+
 /// An open cgroup directory: a handle that is good for clone3(2) and for opening what lies in it.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -75,10 +91,16 @@ impl Directory {
 
     /// The whole of one of its files.
     pub(super) fn read(&self, file: &str) -> Result<String> {
-        let data = fs::open_at(&self.fd, file, Access::Read, Resolve::BeneathOneMount)
-            .and_then(|file| fs::read_all(file, READ_LIMIT))
+        self.read_watched(file).map(|(text, _)| text)
+    }
+
+    /// The whole of one of its files, and the file itself: from this reading on every change makes it ready for
+    /// [`Interest::Change`], so that none is lost between looking and waiting.
+    pub(super) fn read_watched(&self, file: &str) -> Result<(String, OwnedFd)> {
+        let (data, fd) = fs::open_at(&self.fd, file, Access::Read, Resolve::BeneathOneMount)
+            .and_then(|fd| Ok((fs::read_all(&fd, READ_LIMIT)?, fd)))
             .map_err(|error| error.phrased(format!("read {}/{file}", self.shown)))?;
-        Ok(String::from_utf8_lossy(&data).into_owned())
+        Ok((String::from_utf8_lossy(&data).into_owned(), fd))
     }
 
     /// Writes `value` to one of its files, in one write(2).
@@ -96,6 +118,11 @@ impl Directory {
     /// Names of the cgroups right below.
     pub(super) fn children(&self) -> Result<Vec<OsString>> {
         fs::directory_names(&self.fd).with_context(|| format!("list {}", self.shown))
+    }
+
+    /// Names of everything in it: files and cgroups.
+    pub(super) fn names(&self) -> Result<Vec<OsString>> {
+        fs::names(&self.fd).with_context(|| format!("list {}", self.shown))
     }
 
     /// Adds the processes of this cgroup and of all below it to `pids`.
@@ -123,14 +150,12 @@ impl Directory {
 
     /// How many processes the kernel has killed in it for lack of memory; 0 where memory is not accounted.
     pub(super) fn oom_kills(&self) -> u64 {
-        let events = self.read("memory.events").unwrap_or_default();
-        let count = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        count.and_then(|count| count.parse().ok()).unwrap_or(0)
+        oom_kills(&self.read("memory.events").unwrap_or_default())
     }
 
     /// Whether this cgroup or one below has living processes.
     pub(super) fn is_populated(&self) -> Result<bool> {
-        match self.read("cgroup.events") {
+        match self.read(EVENTS) {
             Ok(events) => Ok(is_populated(&events)),
             Err(error) if is_gone(&error) => Ok(false),
             Err(error) => Err(error),
@@ -140,23 +165,35 @@ impl Directory {
     /// Waits, without looking again and again, until no living process is left in this cgroup and below it. Returns
     /// whether that came before `timeout`.
     pub(super) fn wait_empty(&self, timeout: Duration) -> Result<bool> {
+        let waited = self.wait_events(|events| !is_populated(events), timeout, None)?;
+        Ok(matches!(waited, Waited::Came | Waited::Gone))
+    }
+
+    /// Waits until the text of `cgroup.events` is as `wanted`, at most `timeout` and until `interrupt` can be read.
+    pub(super) fn wait_events(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+        timeout: Duration,
+        interrupt: Option<BorrowedFd<'_>>,
+    ) -> Result<Waited> {
         let deadline = Instant::now() + timeout;
         loop {
-            // Reading arms the file: a change after it makes it ready, so that none is lost.
-            let opened = fs::open_at(&self.fd, "cgroup.events", Access::Read, Resolve::BeneathOneMount)
-                .and_then(|file| Ok((fs::read_all(&file, READ_LIMIT)?, file)));
-            let (events, file) = match opened {
-                Err(error) if is_gone(&error) => return Ok(true),
-                opened => opened.with_context(|| format!("{}/cgroup.events", self.shown))?,
+            let (events, file) = match self.read_watched(EVENTS) {
+                Err(error) if is_gone(&error) => return Ok(Waited::Gone),
+                opened => opened?,
             };
-            if !is_populated(&String::from_utf8_lossy(&events)) {
-                return Ok(true);
+            if wanted(&events) {
+                return Ok(Waited::Came);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(false);
+                return Ok(Waited::TimedOut);
             }
-            poll(&[(file.as_fd(), Interest::Change)], Some(left))?;
+            let mut fds = vec![(file.as_fd(), Interest::Change)];
+            fds.extend(interrupt.map(|fd| (fd, Interest::Read)));
+            if poll(&fds, Some(left))?.get(1) == Some(&true) {
+                return Ok(Waited::Interrupted);
+            }
         }
     }
 
@@ -177,6 +214,13 @@ pub(super) fn is_gone(error: &Error) -> bool {
     error.is(Errno::ENOENT) || error.is(Errno::ENODEV)
 }
 
-fn is_populated(events: &str) -> bool {
+/// Whether the text of `cgroup.events` says that there are living processes.
+pub(super) fn is_populated(events: &str) -> bool {
     events.lines().any(|line| line == "populated 1")
+}
+
+/// The count in the text of `memory.events`, which is empty where memory is not accounted.
+pub(super) fn oom_kills(events: &str) -> u64 {
+    let count = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.and_then(|count| count.parse().ok()).unwrap_or(0)
 }

@@ -1,6 +1,7 @@
 //! A cgroup that exists already: what later commands do with it, and how it goes.
 
 use super::directory::{Directory, is_gone};
+use super::freezer;
 use super::path::CgroupPath;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::signal::number::KILL as SIGKILL;
@@ -13,9 +14,9 @@ use std::time::{Duration, Instant};
 /// The cgroup of a container made earlier, held open.
 #[derive(Debug)]
 pub struct Existing {
-    path: CgroupPath,
+    pub(super) path: CgroupPath,
     parent: Directory,
-    directory: Directory,
+    pub(super) directory: Directory,
 }
 
 impl Existing {
@@ -45,7 +46,7 @@ impl Existing {
     fn kill_threaded(&self) -> Result<()> {
         /// Each round finds what had been forked during the one before, which is little once all are frozen.
         const ROUNDS: usize = 100;
-        ignore_gone(self.directory.write("cgroup.freeze", "1"))?;
+        ignore_gone(freezer::set(&self.directory, true))?;
         for _ in 0..ROUNDS {
             // SIGKILL reaches the frozen as well.
             if self.signal(SIGKILL)? == 0 {
@@ -76,27 +77,16 @@ impl Existing {
         Ok(count)
     }
 
-    /// Whether the cgroup itself is frozen. One that is frozen with an ancestor is not.
-    pub fn frozen(&self) -> Result<bool> {
-        match self.directory.read("cgroup.freeze") {
-            Ok(state) => Ok(state.trim() == "1"),
-            Err(error) if is_gone(&error) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Lets a frozen cgroup run on.
-    pub fn thaw(&self) -> Result<()> {
-        ignore_gone(self.directory.write("cgroup.freeze", "0"))
-    }
-
-    /// The processes in the cgroup and in all below it, as our PID namespace numbers them; those that it
-    /// does not see are left out.
+    /// The processes in the cgroup and in all below it, sorted, as our PID namespace numbers them; those that it does
+    /// not see are left out.
     pub fn pids(&self) -> Result<Vec<i32>> {
         let mut pids = Vec::new();
         self.directory.collect_pids(&mut pids)?;
         // To kill(2), 0 would be our own process group.
         pids.retain(|pid| *pid > 0);
+        // The root of a threaded subtree lists the processes of those below, too.
+        pids.sort_unstable();
+        pids.dedup();
         Ok(pids)
     }
 
@@ -138,7 +128,8 @@ impl Existing {
     }
 }
 
-fn ignore_gone(result: Result<()>) -> Result<()> {
+/// That the cgroup has gone meanwhile is fine.
+pub(super) fn ignore_gone(result: Result<()>) -> Result<()> {
     match result {
         Err(error) if is_gone(&error) => Ok(()),
         result => result,

@@ -4,7 +4,7 @@ use super::directory::{Directory, is_gone};
 use super::existing::Existing;
 use super::path::CgroupPath;
 use super::resources::Write;
-use super::{IfDenied, PATIENCE, Plan, limits};
+use super::{IfDenied, PATIENCE, Plan, freezer, limits};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -221,14 +221,11 @@ fn check_unused(directory: &Directory) -> Result<()> {
         let message = format!("container's cgroup is not empty: {} process(es) found", pids.len());
         return Err(Error::new(ErrorKind::WrongState, message).context(directory.shown()));
     }
-    match directory.read("cgroup.freeze") {
-        Ok(state) if state.trim() == "1" => {
-            let message = "container's cgroup unexpectedly frozen";
-            Err(Error::new(ErrorKind::WrongState, message).context(directory.shown()))
-        }
-        Err(error) if !is_gone(&error) => Err(error),
-        _ => Ok(()),
+    if freezer::is_frozen(directory)? {
+        let message = "container's cgroup unexpectedly frozen";
+        return Err(Error::new(ErrorKind::WrongState, message).context(directory.shown()));
     }
+    Ok(())
 }
 
 /// Whether the limit needs a controller that can't divide the threads of a process (cpu counts, as in runc).

@@ -2,18 +2,22 @@
 //!
 //! `path`, `resources` (with `weight`) and `devices` (with `program`) turn the config into a [`Plan`] without touching
 //! a file. `fs` is the cgroupfs driver, which makes the cgroup. `existing` is what later commands need, whoever made
-//! the cgroup; `directory` and `limits` are what both build on. A driver differs from another in the paths it makes of the config
-//! and in how it makes and ends a cgroup; limits, device rules and removal of what is below are the same for all.
+//! the cgroup, and with it `freezer`, `stats` and `watch`; `directory` and `limits` are what both build on. A driver
+//! differs from another in the paths it makes of the config and in how it makes and ends a cgroup; limits, device rules
+//! and removal of what is below are the same for all.
 
 mod devices;
 mod directory;
 mod existing;
+mod freezer;
 mod fs;
 mod limits;
 mod path;
 mod place;
 mod program;
 mod resources;
+mod stats;
+mod watch;
 mod weight;
 
 pub use devices::Program;
@@ -22,6 +26,8 @@ pub use fs::Cgroup;
 pub use path::CgroupPath;
 pub use place::Place;
 pub use resources::Write;
+pub use stats::Stats;
+pub use watch::Happening;
 
 use crate::error::Result;
 use oci_spec::runtime::LinuxResources;
