@@ -48,7 +48,13 @@ impl Target {
                 Err(error) if error.is(Errno::ENOENT) => continue,
                 own => own?,
             };
-            if link(&pid.to_string()).context("look at the container's namespaces")? != own {
+            let theirs = link(&pid.to_string()).map_err(|error| match error.errno() {
+                Some(Errno::EACCES) => {
+                    error.hint("it belongs to another user, or only root may join it before it starts")
+                }
+                _ => error,
+            });
+            if theirs.context("look at the container's namespaces")? != own {
                 target.kinds = target.kinds.with(kind);
             }
         }

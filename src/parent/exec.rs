@@ -62,7 +62,9 @@ pub fn exec(
     plan.affinities.prepare()?;
     let mut warnings = plan.warnings;
     let Container { record, pid, init, target, inner_root, place, proc } = container;
-    let mut cgroup = place.as_ref().map(|place| place.open(proc.as_fd(), pid)).transpose()?;
+    let cgroup = place.as_ref().map(|place| place.open(proc.as_fd(), pid)).transpose()?;
+    // Where the caller is already: a container without privileges that has none of its own.
+    let mut cgroup = cgroup.filter(|cgroup| cgroup.path().as_str() != host.own_cgroup);
     let mut prepared = Prepared {
         record,
         single_threaded: SingleThreaded::prove(host.threads)?,
