@@ -40,7 +40,7 @@ fn in_one_below() {
     assert_eq!(seen(&bundle, &["--cgroup", "sub/../sub"]), "0::/sub");
 }
 
-/// CVE-like: by component, so that a neighbour whose name begins like ours is not taken for a child.
+/// By component, so that a neighbour whose name begins like ours is not taken for a child.
 #[test]
 fn never_outside() {
     let bundle = nesting();

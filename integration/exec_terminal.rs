@@ -44,7 +44,7 @@ fn the_console_stays() {
 }
 
 #[test]
-fn input_interrupts_and_sizes_arrive() {
+fn input_and_interrupts_arrive() {
     let mut bundle = Bundle::new();
     bundle.asleep();
     let script = "trap 'echo interrupted; exit 6' INT; read line; echo got=$line; while :; do sleep 0.05; done";
