@@ -118,9 +118,7 @@ fn a_frozen_container_is_paused_and_can_be_killed() {
 #[test]
 fn device_rules_are_enforced() {
     let mut bundle = Bundle::new();
-    for key in ["bounding", "effective", "permitted"] {
-        bundle.set(&format!("/process/capabilities/{key}/-"), json!("CAP_MKNOD"));
-    }
+    bundle.capabilities(&["CAP_MKNOD"]);
     let seen = bundle.probe(&["devices"]);
     for (device, outcome) in seen.as_object().unwrap() {
         assert_eq!(outcome["mknod"], "ok", "{device}: making any node is allowed");
@@ -136,9 +134,7 @@ fn device_rules_are_enforced() {
 #[test]
 fn device_rules_are_evaluated_in_order() {
     let mut bundle = Bundle::new();
-    for key in ["bounding", "effective", "permitted"] {
-        bundle.set(&format!("/process/capabilities/{key}/-"), json!("CAP_MKNOD"));
-    }
+    bundle.capabilities(&["CAP_MKNOD"]);
     bundle.set(
         "/linux/resources/devices",
         json!([

@@ -102,6 +102,7 @@
 //! | pressure stall information, `memory.peak` | 4.20, 5.19 | `events` | left out of the statistics |
 //! | BFQ's weights | 5.0 | `blockIO.weight` | `io.weight`, converted |
 //! | right to load device programs | | `resources.devices` | refused; passed over in a user namespace, where nobody makes nodes |
+//! | list of files to delegate | 4.15 | giving the container its cgroup | the three files that are always on it |
 //! | right to make device nodes | | `/dev` | the host's nodes are bound |
 //! | `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV` | 5.19 | nothing yet: only `features` tells of it | left out |
 //! | a capability | | `process.capabilities` | left out with a warning, as the specification wants |

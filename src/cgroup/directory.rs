@@ -3,15 +3,17 @@
 use super::path::CgroupPath;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::CGROUP_MOUNT;
-use crate::sys::Errno;
 use crate::sys::fs::{self, Access, Resolve, magic};
 use crate::sys::poll::{Interest, poll};
+use crate::sys::{Errno, mount};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// More than any file of a cgroup has: `cgroup.procs` of four million processes.
 const READ_LIMIT: usize = 32 << 20;
+
+const MOUNT_TABLE: &str = "/proc/self/mountinfo";
 
 /// Whether there are living processes, and whether all are frozen.
 pub(super) const EVENTS: &str = "cgroup.events";
@@ -54,11 +56,33 @@ impl Directory {
         Ok(Self { fd, shown: CGROUP_MOUNT.to_owned() })
     }
 
+    /// Refuses a root that is a part of the hierarchy only, bound where the whole should be: paths of cgroups, our own
+    /// among them, start at the root of the cgroup namespace, and what we made would lie elsewhere.
+    pub(super) fn check_whole(&self) -> Result<()> {
+        /// The inode number of the root of the whole hierarchy.
+        const WHOLE: u64 = 1;
+        if fs::stat(&self.fd)?.inode == WHOLE {
+            return Ok(());
+        }
+        // In a cgroup namespace; there only the mount table tells, in places counted from the namespace's root.
+        let id = mount::mount_id(&self.fd)?;
+        let table = fs::open(MOUNT_TABLE, Access::Read).and_then(|file| fs::read_all(file, READ_LIMIT))?;
+        match root_of_mount(&String::from_utf8_lossy(&table), id) {
+            None | Some("/") => Ok(()),
+            Some(part) => {
+                let message = format!(
+                    "{CGROUP_MOUNT} shows only the cgroup {part} of this cgroup namespace: mount cgroup2 there anew"
+                );
+                Err(Error::new(ErrorKind::Unsupported, message))
+            }
+        }
+    }
+
     /// The cgroup at `path`, opened in one go: no link and no other mount on the way.
     pub(super) fn open(path: &CgroupPath) -> Result<Self> {
         let root = Self::root()?;
         let fd = fs::open_at(&root.fd, path.relative(), Access::Dir, Resolve::BeneathOneMount)
-            .map_err(|error| error.phrased(format!("open cgroup {path}")))?;
+            .map_err(|error| not_opened(error, &path.to_string()))?;
         Ok(Self { fd, shown: path.to_string() })
     }
 
@@ -67,7 +91,7 @@ impl Directory {
         let name = name.as_ref();
         let shown = format!("{}/{}", self.shown, name.display());
         let fd = fs::open_at(&self.fd, name, Access::Dir, Resolve::BeneathOneMount)
-            .map_err(|error| error.phrased(format!("open cgroup {shown}")))?;
+            .map_err(|error| not_opened(error, &shown))?;
         Ok(Self { fd, shown })
     }
 
@@ -108,6 +132,16 @@ impl Directory {
         fs::open_at(&self.fd, file, Access::Write, Resolve::BeneathOneMount)
             .and_then(|file| fs::write(file, value.as_bytes()))
             .map_err(|error| error.phrased(format!("write {value:?} to {}/{file}", self.shown)))
+    }
+
+    /// Gives one of its files, or with `None` the directory itself, to the user `uid`; the group stays.
+    pub(super) fn give(&self, file: Option<&str>, uid: u32) -> Result<()> {
+        let given = match file {
+            Some(file) => fs::open_at(&self.fd, file, Access::Path, Resolve::BeneathOneMount)
+                .and_then(|file| fs::chown(file, Some(uid), None)),
+            None => fs::chown(&self.fd, Some(uid), None),
+        };
+        given.map_err(|error| error.phrased(format!("chown {}/{} to {uid}", self.shown, file.unwrap_or_default())))
     }
 
     /// The controllers that one of its files lists.
@@ -214,7 +248,15 @@ pub(super) fn is_gone(error: &Error) -> bool {
     error.is(Errno::ENOENT) || error.is(Errno::ENODEV)
 }
 
-/// Whether the text of `cgroup.events` says that there are living processes.
+/// That the cgroup has gone meanwhile is fine.
+pub(super) fn ignore_gone(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if is_gone(&error) => Ok(()),
+        result => result,
+    }
+}
+
+/// Whether the text of `cgroup.events` says that there are living processes; rmdir(2) goes by the same count.
 pub(super) fn is_populated(events: &str) -> bool {
     events.lines().any(|line| line == "populated 1")
 }
@@ -223,4 +265,33 @@ pub(super) fn is_populated(events: &str) -> bool {
 pub(super) fn oom_kills(events: &str) -> u64 {
     let count = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
     count.and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+fn not_opened(error: Error, shown: &str) -> Error {
+    let foreign = error.is(Errno::EXDEV);
+    let error = error.phrased(format!("open cgroup {shown}"));
+    if foreign { error.hint("something else is mounted there: unmount it or choose another cgroup") } else { error }
+}
+
+/// Which part of its filesystem the mount with number `id` shows; see proc_pid_mountinfo(5).
+fn root_of_mount(table: &str, id: u64) -> Option<&str> {
+    table.lines().find_map(|line| {
+        let mut words = line.split(' ');
+        let found = words.next()?.parse() == Ok(id);
+        if found { words.nth(2) } else { None }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::root_of_mount;
+
+    #[test]
+    fn roots_of_mounts() {
+        const TABLE: &str = "24 1 0:22 / /sys rw shared:2 - sysfs sysfs rw\n\
+            31 24 0:27 /../a /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n310 24 0:27 / /mnt rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(root_of_mount(TABLE, 31), Some("/../a"));
+        assert_eq!(root_of_mount(TABLE, 310), Some("/"));
+        assert_eq!(root_of_mount(TABLE, 3), None);
+    }
 }

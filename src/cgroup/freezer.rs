@@ -1,8 +1,8 @@
 //! The freezer: `cgroup.freeze`, which stops all processes of a cgroup and below it without a signal.
 
 use super::PATIENCE;
-use super::directory::{Directory, Waited, is_gone, is_populated};
-use super::existing::{Existing, ignore_gone};
+use super::directory::{Directory, Waited, ignore_gone, is_gone, is_populated};
+use super::existing::Existing;
 use super::path::CgroupPath;
 use crate::error::{Error, ErrorKind, Result, phrase};
 use std::os::fd::BorrowedFd;

@@ -2,10 +2,11 @@
 //!
 //! `path`, `resources` (with `weight`) and `devices` (with `program`) turn the config into a [`Plan`] without touching
 //! a file. `fs` is the cgroupfs driver, which makes the cgroup. `existing` is what later commands need, whoever made
-//! the cgroup, and with it `freezer`, `stats` and `watch`; `directory` and `limits` are what both build on. A driver
-//! differs from another in the paths it makes of the config and in how it makes and ends a cgroup; limits, device rules
-//! and removal of what is below are the same for all.
+//! the cgroup, and with it `freezer`, `stats` and `watch`; `directory` (with `signal`), `limits` and `delegation` are
+//! what both build on. A driver differs from another in the paths it makes of the config and in how it makes and ends a
+//! cgroup; limits, device rules and removal of what is below are the same for all.
 
+mod delegation;
 mod devices;
 mod directory;
 mod existing;
@@ -16,10 +17,14 @@ mod path;
 mod place;
 mod program;
 mod resources;
+mod signal;
 mod stats;
+#[cfg(test)]
+mod verdicts;
 mod watch;
 mod weight;
 
+pub use delegation::Owner;
 pub use devices::Program;
 pub use existing::Existing;
 pub use fs::Cgroup;
@@ -50,6 +55,8 @@ pub struct Input<'a> {
     pub own_cgroup: &'a str,
     /// Whether we may lack the permission to make cgroups and to load device programs.
     pub rootless: bool,
+    /// The user of the host whom the cgroup is delegated to, if to any.
+    pub owner: Option<u32>,
 }
 
 /// The cgroup to make.
@@ -61,6 +68,8 @@ pub struct Plan {
     pub writes: Vec<Write>,
     /// Which devices may be used; `None` for all.
     pub devices: Option<Program>,
+    /// Whom it is delegated to.
+    pub owner: Option<Owner>,
     /// What to do when we may not make it.
     pub if_denied: IfDenied,
 }
@@ -96,6 +105,7 @@ pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
         path: CgroupPath::of_cgroupfs(input.cgroups_path, input.id, input.own_cgroup)?,
         writes,
         devices: devices::plan(rules, input.rootless)?,
+        owner: input.owner.map(|uid| Owner { uid, optional: input.rootless }),
         if_denied,
     })
 }
@@ -114,6 +124,7 @@ mod tests {
             resources: Some(&resources),
             own_cgroup: "/",
             rootless,
+            owner: None,
         };
         assert_eq!(plan(&input, &mut Vec::new()).unwrap().if_denied, expected);
     }
@@ -129,7 +140,8 @@ mod tests {
 
     #[test]
     fn no_resources() {
-        let input = Input { cgroups_path: None, id: "web", resources: None, own_cgroup: "/me", rootless: false };
+        let input =
+            Input { cgroups_path: None, id: "web", resources: None, own_cgroup: "/me", rootless: false, owner: None };
         let plan = plan(&input, &mut Vec::new()).unwrap();
         assert_eq!((plan.path.as_str(), plan.writes.len(), plan.devices.is_some()), ("/web", 0, true));
     }
