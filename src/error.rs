@@ -115,6 +115,17 @@ impl Error {
         self
     }
 
+    /// The same error about a field of `file` instead of config.json; of none when that is empty.
+    #[must_use]
+    pub fn in_file(mut self, file: &str) -> Self {
+        if let Some(root) = self.chain.first_mut()
+            && let Some(field) = root.strip_prefix("config.json: ")
+        {
+            *root = if file.is_empty() { field.to_owned() } else { format!("{file}: {field}") };
+        }
+        self
+    }
+
     /// Says what was being done when this happened.
     #[must_use]
     pub fn context(mut self, doing: impl Into<String>) -> Self {
@@ -182,6 +193,10 @@ pub mod phrase {
     pub const START_STOPPED: &str = "cannot start a container that has stopped";
     /// `start` twice.
     pub const START_RUNNING: &str = "cannot start an already running container";
+    /// `exec` after the end.
+    pub const EXEC_STOPPED: &str = "cannot exec in a stopped container";
+    /// `exec` in a frozen container.
+    pub const EXEC_PAUSED: &str = "cannot exec in a paused container (use --ignore-paused to override)";
     /// `delete --force` when the init process survives SIGKILL for ten seconds.
     pub const STILL_RUNNING: &str = "container init still running";
     /// `terminal` with `create` or `--detach` but nobody to take the terminal.

@@ -18,6 +18,8 @@
 //!                                            execve; the socket closes with it
 //! ```
 //!
+//! A process that joins a container (`exec`) has the same ladder, of which it uses `Moved`, `Console` and `Ready`.
+//!
 //! Each message in brackets, and each pair but the last, is sent only when the plan needs it: `run` of a plain container
 //! sends `Ready` alone and waits for nothing. Closing without `Ready` or `Failed` means that the child died.
 

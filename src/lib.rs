@@ -17,6 +17,8 @@
 //! - [`child`] goes down the straight list in `child/init.rs`, one named step a line, and executes the program. All that
 //!   can fail is done before it reports `Ready`; with `create` it then waits at a FIFO for `start`.
 //! - The two talk in the messages of [`handshake`], which draws the ladder.
+//! - `exec` is the same with less: `plan/exec.rs`, `parent/exec.rs`, and a child that goes down the list in
+//!   `child/exec.rs`. It writes no state and holds no lock.
 //! - All other commands look at the record and the kernel: [`container`] derives the status, and what is done to a
 //!   container's processes or told of them comes from its [`cgroup`].
 //!
@@ -26,7 +28,7 @@
 //! |---|---|
 //! | a command | `commands/<command>.rs`; its flags and help in [`cli`] |
 //! | a key of config.json | the file named after it in a mechanism: [`namespaces`], [`rootfs`], [`process`], [`cgroup`], [`seccomp`], [`hooks`] |
-//! | a question of order | `child/init.rs`, and the comments there |
+//! | a question of order | `child/init.rs` and `child/exec.rs`, and the comments there |
 //! | a system call | [`sys`] |
 //! | what the user sees of a failure | [`error`]; lines and levels in [`log`] |
 //! | a decision that one could have taken otherwise | `docs/decisions/` |
@@ -77,6 +79,7 @@
 //! | pidfds: `CLONE_PIDFD`, `pidfd_open`, `pidfd_send_signal`, `P_PIDFD` | 5.4 | signals and waiting that can't hit another process |
 //! | mount API: `open_tree`, `fsopen`, `fsmount`, `move_mount` | 5.2 | detached mounts, attached by descriptor |
 //! | `clone3` with `CLONE_INTO_CGROUP` | 5.7 | all namespaces, cgroup and pidfd in one call |
+//! | `setns` by pidfd | 5.8 | `exec` joins all namespaces of a container at once |
 //! | `openat2` | 5.6 | resolution inside the container's root, without magic links |
 //! | `faccessat2`, `STATX_MNT_ID` | 5.8 | may the program be executed; is a place the root itself |
 //! | `close_range` with `CLOSE_RANGE_CLOEXEC` | 5.11 | nothing of the caller's or ours leaks |
@@ -91,6 +94,7 @@
 //! | `MFD_EXEC` | 6.3 | the sealed copy of our own binary ([`seal`]) | made without the flag, which such kernels don't ask for |
 //! | right to clone a mount | | the read-only clone of our own binary | a sealed copy in memory; refused without either |
 //! | `CLONE_INTO_CGROUP` after a `cgroup.kill` | not since 6.14 | the container's cgroup | cloned once more, then moved there |
+//! | room in the container's own cgroup | | `exec` | the init process's cgroup, unless `--cgroup` names one |
 //! | time namespaces, any namespace kind | 5.6 | `linux.namespaces` | the error of clone3 |
 //! | AppArmor, SELinux | | `apparmorProfile`, `selinuxLabel` | refused: what is to be confined must not run unconfined |
 //! | a controller of cgroup v2 | | `linux.resources` | refused with the field; a value that means "no limit" is passed over |

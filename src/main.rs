@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// The exit status of whatever fails, except for usage errors that have their own.
+/// The exit status of what fails before there is a command, except for usage errors that have their own.
 const FAILURE: u8 = 1;
 
 /// The exit status of `run` whose program the kernel would not execute, or whose startContainer hook failed: what the
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 fn with_globals(globals: Globals, rest: Rest, sealed: Result<()>) -> u8 {
     let log = match Log::open(globals.log.as_deref(), globals.log_format, globals.debug) {
         Ok(log) => log,
-        Err(error) => return fail(&Log::default(), &error),
+        Err(error) => return fail(&Log::default(), &error, FAILURE),
     };
     match rest.read() {
         Ok(Action::Help(text)) => {
@@ -46,14 +46,15 @@ fn with_globals(globals: Globals, rest: Rest, sealed: Result<()>) -> u8 {
 
 /// Runs a command that was understood.
 fn run(globals: Globals, log: Log, command: Command, sealed: Result<()>) -> u8 {
+    let status = command.failure_status();
     if command.enters_container()
         && let Err(error) = sealed
     {
-        return fail(&log, &error);
+        return fail(&log, &error, status);
     }
     let root = match Root::choose(globals.root.as_deref()) {
         Ok(root) => root,
-        Err(error) => return fail(&log, &error),
+        Err(error) => return fail(&log, &error, status),
     };
     let Globals { cgroup, systemd_cgroup, rootless, .. } = globals;
     let global = Global { root, log, cgroup, systemd_cgroup, rootless };
@@ -62,14 +63,14 @@ fn run(globals: Globals, log: Log, command: Command, sealed: Result<()>) -> u8 {
             global.log.settle();
             status
         }
-        Err(error) => fail(&global.log, &error),
+        Err(error) => fail(&global.log, &error, status),
     }
 }
 
 /// Every error that a user sees passes here, once.
-fn fail(log: &Log, error: &Error) -> u8 {
+fn fail(log: &Log, error: &Error, status: u8) -> u8 {
     log.fail(&error.to_string());
-    if error.kind() == ErrorKind::Exec { NOT_EXECUTED } else { FAILURE }
+    if error.kind() == ErrorKind::Exec { NOT_EXECUTED } else { status }
 }
 
 /// Says why a command line was not understood, where runc says it.

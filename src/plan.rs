@@ -1,5 +1,6 @@
 //! Spec and Host to Plan: every default filled in, every conflict refused, no file touched.
 
+pub mod exec;
 mod rootless;
 
 use crate::bundle::Bundle;
@@ -15,7 +16,7 @@ use crate::process::{self, fds::Inherited};
 use crate::rootfs::{self, MountNamespace};
 use crate::seccomp;
 use crate::sys::clone::CloneFlags;
-use oci_spec::runtime::{Linux, Spec};
+use oci_spec::runtime::{Linux, Process, Spec};
 use std::collections::BTreeMap;
 
 /// What the command line says about the container itself.
@@ -86,11 +87,11 @@ impl Plan {
     }
 
     /// The container's record before anything of it exists.
-    pub fn record(&self, bundle: &Bundle, id: &ContainerId, created: String) -> Record {
+    pub fn record(&self, bundle: &Bundle, options: &Options, created: String) -> Record {
         let annotations = bundle.spec.annotations().iter().flatten();
         Record {
             version: record::VERSION,
-            id: id.clone(),
+            id: options.id.clone(),
             bundle: bundle.dir.clone(),
             rootfs: self.rootfs.source.clone(),
             created,
@@ -100,6 +101,7 @@ impl Plan {
             boot_id: status::boot_id(),
             cgroup: self.cgroup.as_ref().map(|cgroup| cgroup.path.as_str().to_owned()),
             private_pid_namespace: self.namespaces.create.has(CloneFlags::PID),
+            no_new_keyring: !options.keyring,
             annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect::<BTreeMap<_, _>>(),
             poststart: self.hooks.poststart.clone(),
             poststop: self.hooks.poststop.clone(),
@@ -133,13 +135,7 @@ fn plan_process(
     let Some(process) = spec.process() else {
         return Err(Error::config("process", "process property must not be empty"));
     };
-    match (process.terminal().unwrap_or(false), options.detached, options.console_socket) {
-        (true, true, false) => return Err(Error::config("process.terminal", phrase::NEEDS_CONSOLE_SOCKET)),
-        (false, _, true) | (true, false, true) => {
-            return Err(Error::new(ErrorKind::InvalidArgument, phrase::USELESS_CONSOLE_SOCKET));
-        }
-        _ => {}
-    }
+    check_terminal(process, options.detached, options.console_socket)?;
     let (uids, gids) = (ranges(&namespaces.uid_map), ranges(&namespaces.gid_map));
     let input = process::Input {
         host,
@@ -158,6 +154,17 @@ fn plan_process(
 /// The ids that maps of ours have inside; without a new user namespace there are none, and ids are not checked.
 fn ranges(maps: &[IdMap]) -> Option<Vec<(u32, u32)>> {
     (!maps.is_empty()).then(|| maps.iter().map(|map| (map.container, map.size)).collect())
+}
+
+/// Whether somebody takes the terminal, if there is to be one.
+fn check_terminal(process: &Process, detached: bool, console_socket: bool) -> Result<()> {
+    match (process.terminal().unwrap_or(false), detached, console_socket) {
+        (true, true, false) => Err(Error::config("process.terminal", phrase::NEEDS_CONSOLE_SOCKET)),
+        (false, _, true) | (true, false, true) => {
+            Err(Error::new(ErrorKind::InvalidArgument, phrase::USELESS_CONSOLE_SOCKET))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn plan_cgroup(

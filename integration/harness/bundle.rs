@@ -240,6 +240,43 @@ impl Bundle {
         self.invoke(&args)
     }
 
+    /// Starts the container in the background, with a program that sleeps.
+    #[track_caller]
+    pub fn asleep(&mut self) -> &mut Self {
+        self.args(&["/bin/sleep", "1000"]);
+        self.start_with("run", &["-d"]).run().ok();
+        self
+    }
+
+    /// Prepares `exec` of `command` with `flags`.
+    pub fn exec_with(&self, flags: &[&str], command: &[&str]) -> Invocation {
+        self.invoke(&[&["exec"], flags, &[self.id.as_str()], command].concat())
+    }
+
+    /// Runs `command` in the container, in the foreground.
+    pub fn exec(&self, flags: &[&str], command: &[&str]) -> Outcome {
+        self.exec_with(flags, command).run()
+    }
+
+    /// Runs a shell script in the container, in the foreground.
+    pub fn exec_script(&self, script: &str) -> Outcome {
+        self.exec(&[], &["/bin/sh", "-c", script])
+    }
+
+    /// Runs `probe report` in the container.
+    #[track_caller]
+    pub fn exec_report(&self, flags: &[&str]) -> Report {
+        Report::parse(&self.exec(flags, &["/probe", "report"]).ok())
+    }
+
+    /// Writes a process block for `exec --process` and returns its path.
+    pub fn process_file(&self, process: &Value) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let path = self.logs().join(format!("process-{}.json", COUNT.fetch_add(1, Ordering::Relaxed)));
+        fs::write(&path, process.to_string()).expect("process file");
+        path.to_str().expect("utf-8").to_owned()
+    }
+
     /// Writes the config and runs the container in the foreground.
     pub fn run(&self) -> Outcome {
         self.start_with("run", &[]).run()

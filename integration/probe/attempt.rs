@@ -7,7 +7,7 @@ use nix::sys::stat::{Mode, SFlag, makedev};
 use nix::unistd::{AccessFlags, access};
 use serde_json::{Map, Value, json};
 use std::fs::{self, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,6 @@ pub fn open_write(path: &str) -> Value {
 
 /// Opens for reading and reads a little.
 pub fn open_read(path: &str) -> Value {
-    use std::io::Read;
     outcome(OpenOptions::new().read(true).open(path).and_then(|mut file| file.read(&mut [0; 1])))
 }
 
@@ -121,6 +120,34 @@ pub fn hunt_executables(time: Duration) -> Value {
     });
     let written: Vec<&String> = written.map(|(_, link)| link).collect();
     json!({ "tries": tries, "held": held.iter().map(|(_, link)| link).collect::<Vec<_>>(), "writable": written })
+}
+
+/// Looks into every other process it meets, by procfs and by tracing it: the attack of CVE-2016-9962. Names what it got.
+pub fn spy(time: Duration) -> Value {
+    let end = Instant::now() + time;
+    let mut met = std::collections::BTreeSet::new();
+    let mut opened = std::collections::BTreeSet::new();
+    while Instant::now() < end {
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+            if pid == std::process::id() {
+                continue;
+            }
+            met.insert(pid);
+            let at = |name: &str| entry.path().join(name);
+            // Of a process that is about to end there is nothing to read.
+            let told =
+                |name: &str| fs::File::open(at(name)).and_then(|mut file| file.read(&mut [0])).is_ok_and(|n| n > 0);
+            let files = ["environ", "maps", "auxv"].into_iter().filter(|name| told(name));
+            let links = ["exe", "cwd", "root", "ns/mnt", "fd/3", "fd/4", "fd/5", "fd/6", "fd/7", "fd/8"];
+            let links = links.into_iter().filter(|name| fs::read_link(at(name)).is_ok());
+            opened.extend(files.chain(links).map(str::to_owned));
+            if sys::trace(pid) {
+                opened.insert("traced".to_owned());
+            }
+        }
+    }
+    json!({ "met": met.len(), "opened": opened })
 }
 
 /// Calls each named system call with arguments that do no harm.

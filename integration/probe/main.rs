@@ -16,7 +16,8 @@ use std::time::Duration;
 
 /// What can be asked of the probe.
 const USAGE: &str = "probe report [--sysctl NAME]... [--stat PATH]... | stat PATH... | open-write PATH... | open-read PATH... \
-| devices | device-access KIND:MAJOR:MINOR... | watch-devices ALLOWED DENIED STOP | hunt SECONDS | syscalls NAME... | sleep SECONDS \
+| devices | device-access KIND:MAJOR:MINOR... | watch-devices ALLOWED DENIED STOP | hunt SECONDS | spy SECONDS \
+| syscalls NAME... | sleep SECONDS \
 | fork-many COUNT SECONDS | tty-inject | watch-mounts COMMAND...";
 
 fn main() -> ExitCode {
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Some("device-access") => by_path(&rest, attempt::device_access),
         Some("watch-devices") => attempt::watch_devices(&rest),
         Some("hunt") => attempt::hunt_executables(seconds(&rest)),
+        Some("spy") => attempt::spy(seconds(&rest)),
         Some("syscalls") => attempt::syscalls(&rest),
         Some("tty-inject") => attempt::tty_inject(),
         Some("watch-mounts") => attempt::watch_mounts(&rest),

@@ -139,3 +139,10 @@ pub fn harmless_call(name: &str) -> String {
 fn answer(done: i64) -> String {
     if done < 0 { format!("{:?}", Errno::last()) } else { "ok".to_owned() }
 }
+
+/// Whether the process lets us trace it; see ptrace(2).
+pub fn trace(pid: u32) -> bool {
+    const SEIZE: libc::c_uint = 0x4206;
+    // SAFETY: the request takes no pointer that the kernel would follow.
+    unsafe { libc::ptrace(SEIZE, pid, 0_usize, 0_usize) == 0 }
+}

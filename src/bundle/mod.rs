@@ -7,7 +7,7 @@ mod resources;
 pub use resources::resources;
 
 use crate::error::{Error, ErrorKind, Result};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Process, Spec};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -24,6 +24,8 @@ pub struct Bundle {
     pub dir: PathBuf,
     /// config.json.
     pub spec: Spec,
+    /// The same as it was read, to be kept with the container.
+    pub text: Vec<u8>,
     /// What was left out because it can't be honoured.
     pub warnings: Vec<String>,
 }
@@ -36,20 +38,79 @@ impl Bundle {
     pub fn load(dir: &Path) -> Result<Self> {
         let dir = std::fs::canonicalize(dir).map_err(|error| Error::io(format!("chdir {}", dir.display()), &error))?;
         let path = dir.join("config.json");
-        let (spec, warnings) = parse(&read(&path)?).map_err(|error| error.context(path.display().to_string()))?;
+        let text = read(&path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::new(
+                ErrorKind::NotFound,
+                format!("JSON specification file config.json not found: {}", path.display()),
+            ),
+            _ => error,
+        })?;
+        let (spec, warnings) =
+            parse(&text, allows_no_process).map_err(|error| error.context(path.display().to_string()))?;
         check_version(spec.version())?;
-        Ok(Self { dir, spec, warnings })
+        Ok(Self { dir, spec, text, warnings })
     }
 }
 
+/// The config.json of a container that exists, as it was when the container was made.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// config.json.
+    pub spec: Spec,
+    /// What was left out because it can't be honoured.
+    pub warnings: Vec<String>,
+}
+
+impl Kept {
+    /// Reads a [`Bundle::text`] again.
+    ///
+    /// # Errors
+    /// `InvalidConfig` with the field, where another version of onggi could read it.
+    pub fn parse(text: &[u8]) -> Result<Self> {
+        parse(text, allows_no_process).map(|(spec, warnings)| Self { spec, warnings })
+    }
+}
+
+/// A `process` block in a file of its own.
+#[derive(Debug, Clone)]
+pub struct ProcessFile {
+    /// The block.
+    pub process: Process,
+    /// What was left out because it can't be honoured.
+    pub warnings: Vec<String>,
+}
+
+impl ProcessFile {
+    /// Reads the block in the file `path`, which may be a pipe. Without `user` it means root, as in runc.
+    ///
+    /// # Errors
+    /// `InvalidConfig` with the field.
+    pub fn load(path: &Path) -> Result<Self> {
+        /// config.json as far as it matters here.
+        #[derive(Deserialize)]
+        struct Config {
+            process: Process,
+        }
+        let text = read(path)?;
+        let refuse = |why: String| Error::new(ErrorKind::InvalidConfig, why);
+        let mut block = Value::deserialize(&mut serde_json::Deserializer::from_slice(&text))
+            .map_err(|error| refuse(error.to_string()))?;
+        let fields = block.as_object_mut().ok_or_else(|| refuse("a process is a JSON object".to_owned()))?;
+        fields.entry("user").or_insert_with(|| serde_json::json!({"uid": 0, "gid": 0}));
+        let config = serde_json::json!({ "process": block }).to_string();
+        let (Config { process }, warnings) = parse(config.as_bytes(), |_| false).map_err(without_position)?;
+        Ok(Self { process, warnings })
+    }
+}
+
+/// The same without line and column, which are those of a text of our own that nobody sees.
+fn without_position(error: Error) -> Error {
+    let told = error.to_string();
+    Error::new(error.kind(), told.split(" at line ").next().unwrap_or(&told))
+}
+
 fn read(path: &Path) -> Result<Vec<u8>> {
-    let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::new(
-            ErrorKind::NotFound,
-            format!("JSON specification file config.json not found: {}", path.display()),
-        ),
-        _ => Error::io(format!("read {}", path.display()), &error),
-    };
+    let failed = |error: std::io::Error| Error::io(format!("read {}", path.display()), &error);
     let file = std::fs::File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
     let mut data = Vec::with_capacity(usize::try_from(size.min(LARGEST_CONFIG)).unwrap_or(0) + 1);
@@ -61,11 +122,11 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(data)
 }
 
-fn parse(data: &[u8]) -> Result<(Spec, Vec<String>)> {
-    // A second, slow look only at what is odd anyway.
+/// Reads what is valid as it stands, and looks a second, slower time at what is not, or `is_odd`.
+fn parse<T: DeserializeOwned>(data: &[u8], is_odd: impl Fn(&T) -> bool) -> Result<(T, Vec<String>)> {
     match typed(data) {
-        Ok(spec) if allows_no_process(&spec) => repaired(data).unwrap_or(Ok((spec, Vec::new()))),
-        Ok(spec) => Ok((spec, Vec::new())),
+        Ok(read) if is_odd(&read) => repaired(data).unwrap_or(Ok((read, Vec::new()))),
+        Ok(read) => Ok((read, Vec::new())),
         Err(error) => repaired(data).unwrap_or_else(|| Err(explained(data, &error))),
     }
 }
@@ -77,12 +138,12 @@ fn allows_no_process(spec: &Spec) -> bool {
 }
 
 /// What follows the JSON value is not looked at, as in runc.
-fn typed(data: &[u8]) -> serde_json::Result<Spec> {
-    Spec::deserialize(&mut serde_json::Deserializer::from_slice(data))
+fn typed<T: DeserializeOwned>(data: &[u8]) -> serde_json::Result<T> {
+    T::deserialize(&mut serde_json::Deserializer::from_slice(data))
 }
 
 /// Reads config.json again without what may be ignored; `None` when there is no such thing in it.
-fn repaired(data: &[u8]) -> Option<Result<(Spec, Vec<String>)>> {
+fn repaired<T: DeserializeOwned>(data: &[u8]) -> Option<Result<(T, Vec<String>)>> {
     let mut config = Value::deserialize(&mut serde_json::Deserializer::from_slice(data)).ok()?;
     if config.is_null() {
         return Some(Err(Error::new(ErrorKind::InvalidConfig, "config cannot be null")));
@@ -94,12 +155,7 @@ fn repaired(data: &[u8]) -> Option<Result<(Spec, Vec<String>)>> {
 /// The types for a JSON value; an error names the field.
 fn understood<T: DeserializeOwned>(value: &Value) -> Result<T> {
     let text = value.to_string();
-    serde_json::from_str(&text).map_err(|error| {
-        // Lines and columns are those of our own text, which nobody sees.
-        let told = explained(text.as_bytes(), &error).to_string();
-        let field = told.split(" at line ").next().unwrap_or(&told);
-        Error::new(ErrorKind::InvalidConfig, field)
-    })
+    serde_json::from_str(&text).map_err(|error| without_position(explained(text.as_bytes(), &error)))
 }
 
 /// The parser's error with the field that it had reached.
@@ -133,7 +189,9 @@ mod tests {
     use oci_spec::runtime::Capability;
 
     fn check(config: &str, expected: std::result::Result<&[&str], &str>) {
-        let found = parse(config.as_bytes()).map(|(_, warnings)| warnings).map_err(|error| error.to_string());
+        let found = parse(config.as_bytes(), allows_no_process)
+            .map(|(_, warnings)| warnings)
+            .map_err(|error| error.to_string());
         let expected = expected.map(|list| list.iter().map(|s| (*s).to_owned()).collect()).map_err(str::to_owned);
         assert_eq!(found, expected, "{config}");
     }
@@ -157,7 +215,7 @@ mod tests {
             )
         };
         check(&config(""), Ok(&["ignoring unknown or unavailable capabilities: [CAP_BAR CAP_FOO]"]));
-        let (spec, _) = parse(config("").as_bytes()).unwrap();
+        let (spec, _) = parse(config("").as_bytes(), allows_no_process).unwrap();
         let capabilities = spec.process().as_ref().unwrap().capabilities().clone().unwrap();
         assert_eq!(capabilities.bounding().clone().unwrap().into_iter().collect::<Vec<_>>(), [Capability::Kill]);
         assert!(capabilities.ambient().clone().unwrap().is_empty());
@@ -201,7 +259,8 @@ mod tests {
     #[test]
     fn an_absent_limit_of_processes_is_none() {
         for (pids, expected) in [("{}", None), (r#"{"limit": null}"#, None), (r#"{"limit": 0}"#, Some(0))] {
-            let (spec, _) = parse(format!(r#"{{"linux": {{"resources": {{"pids": {pids}}}}}}}"#).as_bytes()).unwrap();
+            let config = format!(r#"{{"linux": {{"resources": {{"pids": {pids}}}}}}}"#);
+            let (spec, _) = parse(config.as_bytes(), allows_no_process).unwrap();
             let resources = spec.linux().as_ref().unwrap().resources().clone().unwrap();
             assert_eq!(resources.pids().map(|pids| pids.limit()), expected, "{pids}");
         }

@@ -16,6 +16,8 @@ use std::rc::Rc;
 pub struct Cgroup {
     directory: Rc<Directory>,
     undo: Undo,
+    /// How many processes the kernel had killed in it before.
+    oom_kills: u64,
 }
 
 impl Cgroup {
@@ -47,6 +49,13 @@ impl Cgroup {
         Ok(Some(cgroup))
     }
 
+    /// The cgroup at `path`, which exists, for one more process: nothing of it is ours to undo.
+    pub(super) fn existing(path: &CgroupPath) -> Result<Self> {
+        let directory = Rc::new(Directory::open(path)?);
+        let oom_kills = directory.oom_kills();
+        Ok(Self { directory, undo: Undo { path: path.clone(), made: Vec::new(), ours: None }, oom_kills })
+    }
+
     /// The directory, for starting a process in it (`CLONE_INTO_CGROUP`).
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
@@ -57,9 +66,9 @@ impl Cgroup {
         &self.undo.path
     }
 
-    /// How many processes the kernel has killed here for lack of memory; 0 as well where memory is not accounted.
+    /// How many processes the kernel has killed since for lack of memory; 0 as well where memory is not accounted.
     pub fn oom_kills(&self) -> u64 {
-        self.directory.oom_kills()
+        self.directory.oom_kills().saturating_sub(self.oom_kills)
     }
 
     /// Moves the process `pid` into the cgroup, where clone3 could not start it there. This waits for an RCU grace
@@ -109,7 +118,7 @@ impl Cgroup {
         check_unused(&here)?;
         let directory = Rc::new(here);
         undo.ours = Some(Rc::clone(&directory));
-        Ok(Self { directory, undo })
+        Ok(Self { directory, undo, oom_kills: 0 })
     }
 
     /// Below a threaded cgroup (or one that became the root of threads, having both processes and controllers) nothing

@@ -103,7 +103,7 @@ impl From<CgroupPath> for String {
 }
 
 /// Appends the components of `path` to `parts`; `..` takes one off, `.` and repeated slashes count for nothing.
-fn clean<'a>(parts: &mut Vec<&'a str>, path: &'a str) {
+pub(super) fn clean<'a>(parts: &mut Vec<&'a str>, path: &'a str) {
     for part in path.split('/') {
         match part {
             "" | "." => {}

@@ -9,7 +9,7 @@ use crate::sys::clone::{CloneFlags, Fork, InChild, clone3_sibling};
 use crate::sys::{namespace, this_process};
 use std::os::fd::AsFd;
 
-/// Ties the init process to its parent and hides it: nothing of ours may be traced or outlive a killed parent.
+/// Ties the process to its parent and hides it: nothing of ours may be traced or outlive a killed parent.
 pub(super) fn guard(me: &InChild, p: &Prepared) -> Result<()> {
     this_process::set_pdeathsig(me, true)?;
     // Whoever is in a PID namespace that we joined sees us, and with the user id that made our user namespace has all
@@ -38,7 +38,7 @@ pub(super) fn namespaces(me: &InChild, p: &Prepared, parent: &Channel) -> Result
         this_process::become_root(me)?;
     }
     p.joins.join(me)?;
-    if p.namespaces.needs_second_clone() {
+    if p.namespaces.needs_second_clone() || p.joins.needs_second_clone() {
         second_clone(me, p, parent)?;
     }
     p.namespaces.unshare(me)?;
@@ -66,6 +66,8 @@ pub(super) fn cgroup(p: &Prepared, parent: &Channel) -> Result<()> {
 
 /// Continues in a new process inside the PID namespace, which is made here or was joined.
 fn second_clone(me: &InChild, p: &Prepared, parent: &Channel) -> Result<()> {
+    // Whom the container can see from its birth on must be hidden by then: joining has made us visible again.
+    hide_again(me)?;
     match clone3_sibling(me, p.namespaces.create.both(CloneFlags::PID))? {
         Fork::Parent { pid, pidfd } => {
             parent.send(&Report::Moved { pid }, Some(pidfd.as_fd()))?;

@@ -2,7 +2,7 @@
 
 use super::Prepared;
 use super::step::{Step, step};
-use super::{enter, user};
+use super::{Phase, enter, user};
 use crate::container::report::HookState;
 use crate::container::status::Status;
 use crate::error::{Error, ErrorKind, Result};
@@ -17,17 +17,14 @@ use crate::sys::this_process;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Who listens to a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// The parent, on the socket.
-    Reporting,
-    /// Nobody: `create` has returned, and the container was started later.
-    Alone,
-}
-
 /// Becomes the container's program; comes back only to say why not.
-pub(super) fn init(me: &InChild, p: &Prepared, parent: &Channel, phase: &mut Phase) -> Result<Infallible> {
+pub(super) fn init(
+    me: &InChild,
+    p: &Prepared,
+    sources: &Sources,
+    parent: &Channel,
+    phase: &mut Phase,
+) -> Result<Infallible> {
     let process = &p.process;
     step(Step::Guard, || enter::guard(me, p))?;
     step(Step::Cgroup, || enter::cgroup(p, parent))?;
@@ -37,10 +34,10 @@ pub(super) fn init(me: &InChild, p: &Prepared, parent: &Channel, phase: &mut Pha
     step(Step::NamespaceSetup, || p.namespaces.set_up(me))?;
     step(Step::Keyring, || process.keyring.as_ref().map_or(Ok(()), |keyring| keyring.apply(me)))?;
 
-    let rootfs = match &p.rootfs {
+    let rootfs = match sources {
         Sources::Ready(prepared) => prepared,
         // Leaked, as all that the child owns is: its descriptors are closed for real below.
-        Sources::Named(named) => Box::leak(Box::new(step(Step::Sources, || sources(me, named, parent))?)),
+        Sources::Named(named) => Box::leak(Box::new(step(Step::Sources, || reopen(me, named, parent))?)),
     };
     let root = step(Step::Root, || rootfs.enter(me))?;
     let mounted = step(Step::Mounts, || rootfs.mount_all(me, root))?;
@@ -48,7 +45,7 @@ pub(super) fn init(me: &InChild, p: &Prepared, parent: &Channel, phase: &mut Pha
     step(Step::Devices, || rootfs.devices(me, root))?;
     // After mounts and devices, which hooks look at, and before pivot, since they live on the host's files.
     step(Step::CreateHooks, || create_hooks(me, p, parent, root))?;
-    step(Step::Terminal, || terminal(me, p, parent, root))?;
+    step(Step::Terminal, || terminal(me, p, parent, root, Terminal::Console))?;
     step(Step::Pivot, || rootfs.finish(me, &mounted).and_then(|()| rootfs.pivot(me, root)))?;
 
     let proc = trusted_proc(&mounted, p);
@@ -95,7 +92,7 @@ pub(super) fn await_order(parent: &Channel) -> Result<Option<OwnedFd>> {
 }
 
 /// Has the parent open the sources of mounts below our own root.
-fn sources(me: &InChild, named: &Named, parent: &Channel) -> Result<rootfs::Prepared> {
+fn reopen(me: &InChild, named: &Named, parent: &Channel) -> Result<rootfs::Prepared> {
     parent.send(&Report::Sources, Some(fs::open("/", Access::Dir)?.as_fd()))?;
     let missing = || Error::new(ErrorKind::System, "no source came along");
     named.clone_all(me, || await_order(parent)?.ok_or_else(missing))
@@ -123,10 +120,22 @@ fn start_hooks(p: &Prepared, variables: &Variables) -> Result<()> {
         .map_err(|error| error.of_kind(ErrorKind::Exec))
 }
 
-fn terminal(me: &InChild, p: &Prepared, parent: &Channel, root: &Root) -> Result<()> {
+/// Which terminal of the container one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Terminal {
+    /// The container's own, which is its console as well.
+    Console,
+    /// That of a process which joins.
+    Another,
+}
+
+/// Makes the terminal, if there is to be one, and hands its master to the parent.
+pub(super) fn terminal(me: &InChild, p: &Prepared, parent: &Channel, root: &Root, which: Terminal) -> Result<()> {
     let Some(plan) = &p.process.terminal else { return Ok(()) };
     let pty = plan.open(me, root.open_ptmx(me)?)?;
-    root.bind_console(me, pty.peer.as_fd())?;
+    if which == Terminal::Console {
+        root.bind_console(me, pty.peer.as_fd())?;
+    }
     parent.send(&Report::Console, Some(pty.master.as_fd()))?;
     pty.attach(me)
 }
@@ -137,25 +146,31 @@ fn trusted_proc<'a>(mounted: &'a Mounted, p: &'a Prepared) -> BorrowedFd<'a> {
 }
 
 /// Makes the standard descriptors the container's user's own.
-fn standard_descriptors(me: &InChild, p: &Prepared, root: &Root) -> Result<()> {
+pub(super) fn standard_descriptors(me: &InChild, p: &Prepared, root: &Root) -> Result<()> {
     if p.process.terminal.is_none() && stdio::has_null()? {
         stdio::replace_null(me, root.open_null(me)?)?;
     }
     stdio::give_to(me, p.process.identity.uid)
 }
 
-fn close_others(me: &InChild, p: &Prepared, parent: &Channel) -> Result<()> {
+/// Closes what neither the program nor we still need.
+pub(super) fn close_others(me: &InChild, p: &Prepared, parent: &Channel) -> Result<()> {
     let ours: Vec<BorrowedFd<'_>> = std::iter::once(parent.as_fd()).chain(p.gate.iter().map(AsFd::as_fd)).collect();
     p.process.inherited.close_others(me, &ours)
 }
 
-fn ready(me: &InChild, p: &Prepared, parent: &Channel, phase: &mut Phase, warnings: &[String]) -> Result<()> {
+/// Ends the dependence on the parent, which is about to be told that nothing more can fail.
+pub(super) fn part(me: &InChild, p: &Prepared, parent: &Channel, warnings: &[String]) -> Result<()> {
     for warning in warnings {
         parent.send(&Report::Warning(warning.clone()), None)?;
     }
     this_process::reset_signals(me, p.ignored_signals)?;
     // `create` is about to exit, and the container is to live on.
-    this_process::set_pdeathsig(me, false)?;
+    this_process::set_pdeathsig(me, false)
+}
+
+fn ready(me: &InChild, p: &Prepared, parent: &Channel, phase: &mut Phase, warnings: &[String]) -> Result<()> {
+    part(me, p, parent, warnings)?;
     if p.gate.is_some() || !p.hooks.start_container.is_empty() {
         // The first process of a PID namespace ignores every signal that it doesn't handle, but `kill` of a created
         // container is to end it, as runc's does, and so is the user who waits for a hook.

@@ -5,6 +5,7 @@
 //! undo the container from inside.
 
 mod enter;
+mod exec;
 mod init;
 mod step;
 mod user;
@@ -35,8 +36,8 @@ pub struct Prepared {
     pub namespaces: namespaces::Plan,
     /// The namespaces to join.
     pub joins: Joins,
-    /// The root filesystem and the sources of bind mounts.
-    pub rootfs: rootfs::Sources,
+    /// What the child is to become.
+    pub role: Role,
     /// What the process is and may do.
     pub process: process::Plan,
     /// The system call filter.
@@ -56,6 +57,28 @@ pub struct Prepared {
     pub gate: Option<OwnedFd>,
 }
 
+/// What the child is to become.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one in each process")]
+pub enum Role {
+    /// A container's first process, with the root filesystem to make.
+    Init(rootfs::Sources),
+    /// A process that joins a container.
+    Joining {
+        /// The container's root, where it is not that of the mount namespace.
+        inner_root: Option<OwnedFd>,
+    },
+}
+
+/// Who listens to a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The parent, on the socket.
+    Reporting,
+    /// Nobody: `create` has returned, and the container was started later.
+    Alone,
+}
+
 /// Tells the parent of a failure, in fewer words where they are too many for a message: `args[0]` or a path may be long.
 fn report(parent: &Channel, failure: Error) {
     /// Fits even if every byte has to be written as six.
@@ -67,7 +90,7 @@ fn report(parent: &Channel, failure: Error) {
 }
 
 /// The child's whole life before the container's program.
-pub fn main(me: InChild, prepared: Prepared, parent: Channel) -> ! {
+pub fn main(me: InChild, prepared: &Prepared, parent: Channel) -> ! {
     // Leaked on purpose: the panic hook needs it too, and nothing here is ever freed.
     let parent: &'static Channel = Box::leak(Box::new(parent));
     std::panic::set_hook(Box::new(move |panic| {
@@ -75,13 +98,16 @@ pub fn main(me: InChild, prepared: Prepared, parent: Channel) -> ! {
         let bug = Error::new(ErrorKind::System, format!("bug: {panic}"));
         let _ = parent.send(&Report::Failed(bug), None);
     }));
-    let mut phase = init::Phase::Reporting;
-    let Err(failure) = init::init(&me, &prepared, parent, &mut phase);
+    let mut phase = Phase::Reporting;
+    let Err(failure) = match &prepared.role {
+        Role::Init(sources) => init::init(&me, prepared, sources, parent, &mut phase),
+        Role::Joining { inner_root } => exec::exec(&me, prepared, inner_root.as_ref(), parent),
+    };
     match phase {
         // The parent may be dead; then nobody wants to know.
-        init::Phase::Reporting => report(parent, failure),
+        Phase::Reporting => report(parent, failure),
         // `create` has returned long ago; the container's own standard error is all that is left.
-        init::Phase::Alone => drop(write_all(stdio::stderr(), format!("{failure}\n").as_bytes())),
+        Phase::Alone => drop(write_all(stdio::stderr(), format!("{failure}\n").as_bytes())),
     }
     this_process::exit(&me, FAILED)
 }

@@ -28,6 +28,18 @@ impl Flags {
         self.get(name).is_some_and(|value| value == "true")
     }
 
+    /// Whether a flag was given, a switch on or off.
+    pub(super) fn is_given(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Every value of a flag that may be repeated.
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<String>, String> {
+        let refuse = |value: &OsString| format!("invalid value {value:?} for flag -{name}: not UTF-8");
+        let values = self.0.iter().filter(|(given, _)| given == name).map(|(_, value)| value);
+        values.map(|value| value.to_str().map(str::to_owned).ok_or_else(|| refuse(value))).collect()
+    }
+
     /// A value as a path; an empty one counts as not given.
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
         self.get(name).filter(|value| !value.is_empty()).map(PathBuf::from)

@@ -2,7 +2,8 @@
 
 use super::reader::{self, Flags, Positionals};
 use super::{Action, Refusal, duration, switch, unknown_verb, value};
-use crate::commands::{Command, CreateArgs, LIMIT_FLAGS, ListFormat, PsArgs, RunArgs, UpdateArgs};
+use crate::commands::{Command, CreateArgs, ExecArgs, LIMIT_FLAGS, ListFormat, PsArgs, RunArgs, UpdateArgs};
+use crate::plan::exec::Changes;
 use clap::Arg;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -61,6 +62,15 @@ const VERBS: &[Verb] = &[
         understand: |flags, arguments| {
             Ok(Command::Events { id: first(arguments), interval: interval(flags)?, once: flags.is_set("stats") })
         },
+    },
+    Verb {
+        name: "exec",
+        about: "add a process to a container",
+        arguments: "ID [COMMAND [ARGUMENTS...]]",
+        count: (1, usize::MAX),
+        flags_end: Positionals::EndFlags,
+        flags: exec_flags,
+        understand: |flags, arguments| Ok(Command::Exec(Box::new(exec_args(flags, arguments)?))),
     },
     Verb {
         name: "features",
@@ -205,8 +215,66 @@ fn create_flags() -> Vec<Arg> {
     ]
 }
 
-fn create_args(flags: &Flags, arguments: Vec<String>) -> Result<CreateArgs, String> {
+fn exec_flags() -> Vec<Arg> {
+    vec![
+        value("process", "FILE", "take the whole process from this file, as in config.json").short('p'),
+        value("cwd", "DIR", "working directory in the container"),
+        value("env", "NAME=VALUE", "set a variable; may be repeated").short('e'),
+        switch("tty", "make a terminal for the process").short('t'),
+        value("user", "UID[:GID]", "run as this user, by number").short('u'),
+        value("additional-gids", "GID", "add a group, by number; may be repeated").short('g'),
+        value("cap", "CAP", "add a capability; may be repeated").short('c'),
+        switch("no-new-privs", "never gain privileges by executing a program"),
+        value("apparmor", "PROFILE", "confine the process by this AppArmor profile"),
+        value("process-label", "LABEL", "give the process this SELinux label"),
+        switch("detach", "return when the program has been started").short('d'),
+        value("console-socket", "SOCKET", "unix socket that takes the terminal"),
+        value("pidfd-socket", "SOCKET", "unix socket that takes a pidfd of the process"),
+        value("pid-file", "FILE", "write the pid of the process here"),
+        value("preserve-fds", "N", "pass on N descriptors, from 3 upwards (0)"),
+        value("cgroup", "PATH", "start in this cgroup below the container's"),
+        switch("ignore-paused", "join a paused container, and wait until it is resumed"),
+        switch("no-subreaper", "accepted, without effect").hide(true),
+    ]
+}
+
+fn exec_args(flags: &Flags, arguments: Vec<String>) -> Result<ExecArgs, String> {
+    let mut arguments = arguments.into_iter();
+    let id = arguments.next().unwrap_or_default();
+    let number = |gid: String| gid.parse().map_err(|_| format!("invalid value {gid:?} for flag -additional-gids"));
+    let filled = |name| flags.text(name).filter(|text| !text.is_empty());
+    let changes = Changes {
+        args: arguments.collect(),
+        terminal: flags.is_set("tty"),
+        cwd: flags.path("cwd"),
+        env: flags.texts("env")?,
+        user: filled("user"),
+        additional_gids: flags.texts("additional-gids")?.into_iter().map(number).collect::<Result<_, _>>()?,
+        capabilities: flags.texts("cap")?,
+        no_new_privileges: flags.is_given("no-new-privs").then(|| flags.is_set("no-new-privs")),
+        apparmor: filled("apparmor"),
+        selinux: filled("process-label"),
+    };
+    Ok(ExecArgs {
+        id,
+        process: flags.path("process"),
+        changes,
+        detach: flags.is_set("detach"),
+        console_socket: flags.path("console-socket"),
+        pidfd_socket: flags.path("pidfd-socket"),
+        pid_file: flags.path("pid-file"),
+        preserve_fds: preserve_fds(flags)?,
+        cgroup: flags.texts("cgroup")?,
+        ignore_paused: flags.is_set("ignore-paused"),
+    })
+}
+
+fn preserve_fds(flags: &Flags) -> Result<u32, String> {
     let count = flags.text("preserve-fds").unwrap_or_else(|| "0".to_owned());
+    count.parse().map_err(|_| format!("invalid value {count:?} for flag -preserve-fds"))
+}
+
+fn create_args(flags: &Flags, arguments: Vec<String>) -> Result<CreateArgs, String> {
     Ok(CreateArgs {
         id: first(arguments),
         bundle: flags.path("bundle").unwrap_or_else(|| PathBuf::from(".")),
@@ -215,7 +283,7 @@ fn create_args(flags: &Flags, arguments: Vec<String>) -> Result<CreateArgs, Stri
         pid_file: flags.path("pid-file"),
         no_pivot: flags.is_set("no-pivot"),
         no_new_keyring: flags.is_set("no-new-keyring"),
-        preserve_fds: count.parse().map_err(|_| format!("invalid value {count:?} for flag -preserve-fds"))?,
+        preserve_fds: preserve_fds(flags)?,
     })
 }
 
@@ -276,8 +344,11 @@ pub(super) fn read(program: &str, name: &OsStr, arguments: &[OsString]) -> Resul
         return Ok(Action::Help(verb.help()));
     }
     verb.check_count(program, arguments.len())?;
-    // Ids and signals are ASCII; what is no text becomes what no id or signal can be.
-    let arguments = arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let text = |argument: OsString| {
+        let refusal = |argument: OsString| Refusal::new(format!("argument {argument:?} is not UTF-8"));
+        argument.into_string().map_err(refusal)
+    };
+    let arguments = arguments.into_iter().map(text).collect::<Result<_, _>>()?;
     (verb.understand)(&flags, arguments).map(Action::Run).map_err(|message| Refusal::of_flag(message, verb.help()))
 }
 

@@ -10,7 +10,7 @@ use crate::host::Host;
 use crate::parent::console::Console;
 use crate::parent::launch::{self, Launched, Progress};
 use crate::parent::pid_file::PidFile;
-use crate::parent::pidfd_socket::PidfdSocket;
+use crate::parent::pidfd_socket::{PidfdSocket, Process};
 use crate::plan::{Options, Plan};
 use crate::process::fds::{self, Inherited};
 use crate::sys::signal::Signals;
@@ -72,29 +72,22 @@ pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -
     let mut plan = Plan::new(&bundle, &host, &options)?;
     debug(global, &id, &plan);
     let warnings = std::mem::take(&mut plan.warnings);
-    let console = match (&args.console_socket, &mut plan.process.terminal) {
-        (Some(path), _) => Some(Console::connect(path)?),
-        (None, Some(terminal)) => {
-            let own = Console::own()?;
-            terminal.relay_to(own.size);
-            Some(Console::Relay(own))
-        }
-        (None, None) => None,
-    };
+    let console = Console::of(plan.process.terminal.as_mut(), args.console_socket.as_deref())?;
     let pidfd_socket = args.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
     let store = global.root.open_or_make()?;
     // Held back from here on, so that a signal ends with everything undone. Not before: there is nothing to undo yet, and
     // a bundle on a dead file server or a console socket that nobody serves must not keep the user waiting.
     let signals = Signals::block()?;
     let claim = store.claim(&id)?;
-    let record = plan.record(&bundle, &id, clock::now_nanoseconds());
+    claim.keep_config(&bundle.text)?;
+    let record = plan.record(&bundle, &options, clock::now_nanoseconds());
     let launch_options = launch::Options { console, gated: attachment == Attachment::Gated };
     let mut progress = Progress::default();
     match launch::launch(plan, record.clone(), &claim, &host, launch_options, &signals, &mut progress) {
         Ok(mut launched) => {
             launched.warnings.splice(0..0, warnings);
             let made = Made { launched, claim, signals, pid_file };
-            match pidfd_socket.map_or(Ok(()), |socket| socket.send(made.launched.init.pidfd())) {
+            match pidfd_socket.map_or(Ok(()), |socket| socket.send(Process::Init, made.launched.init.pidfd())) {
                 Ok(()) => Ok(made),
                 Err(error) => Err(made.undo(global, error)),
             }
@@ -138,7 +131,15 @@ fn debug(global: &Global, id: &ContainerId, plan: &Plan) {
 fn inherited(preserve_fds: u32) -> Result<Inherited> {
     let variable = |name| std::env::var(name).ok();
     let (fds, pid) = (variable("LISTEN_FDS"), variable("LISTEN_PID"));
-    let inherited = fds::plan(preserve_fds, fds.as_deref(), pid.as_deref(), std::process::id())?;
+    pass_on(fds::plan(preserve_fds, fds.as_deref(), pid.as_deref(), std::process::id())?)
+}
+
+/// The same without socket activation, which is for init processes.
+pub(super) fn preserved(preserve_fds: u32) -> Result<Inherited> {
+    pass_on(fds::plan(preserve_fds, None, None, std::process::id())?)
+}
+
+fn pass_on(inherited: Inherited) -> Result<Inherited> {
     inherited.check_open()?;
     this_process::close_on_exec_from(3)?;
     Ok(inherited)

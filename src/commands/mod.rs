@@ -3,6 +3,7 @@
 mod create;
 mod delete;
 mod events;
+mod exec;
 mod features;
 mod kill;
 mod limit_flags;
@@ -31,6 +32,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::{Environment, Place};
 use crate::host;
 use crate::log::Log;
+use crate::plan::exec::Changes;
 use crate::sys::signal::notice_children;
 use std::ffi::OsString;
 use std::io::Write;
@@ -97,6 +99,31 @@ pub struct RunArgs {
     pub no_subreaper: bool,
 }
 
+/// The arguments of `exec`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExecArgs {
+    /// The container's name, not checked yet.
+    pub id: String,
+    /// File with the whole process.
+    pub process: Option<PathBuf>,
+    /// What to change in the container's process, without such a file.
+    pub changes: Changes,
+    /// Return when the program has been started.
+    pub detach: bool,
+    /// Unix socket that takes the terminal's master.
+    pub console_socket: Option<PathBuf>,
+    /// Unix socket that takes the process's pidfd.
+    pub pidfd_socket: Option<PathBuf>,
+    /// File for the process's pid.
+    pub pid_file: Option<PathBuf>,
+    /// How many descriptors to pass on, from 3 upwards.
+    pub preserve_fds: u32,
+    /// Each value of `--cgroup`.
+    pub cgroup: Vec<String>,
+    /// Join a frozen container, and wait there for its thaw.
+    pub ignore_paused: bool,
+}
+
 /// A command line, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -104,6 +131,8 @@ pub enum Command {
     Create(CreateArgs),
     /// Makes a container and starts it.
     Run(RunArgs),
+    /// Adds a process to a container.
+    Exec(Box<ExecArgs>),
     /// Lets the init process of a created container go on.
     Start {
         /// The container's name.
@@ -172,7 +201,7 @@ pub enum Command {
 }
 
 /// The commands for which [`Command::enters_container`] holds, as typed.
-const ENTERING: [&str; 2] = ["create", "run"];
+const ENTERING: [&str; 3] = ["create", "exec", "run"];
 
 /// Whether the command line `argv` may be one that enters a container: certainly not when it has none of their names.
 pub fn may_enter_container(argv: &[OsString]) -> bool {
@@ -182,11 +211,17 @@ pub fn may_enter_container(argv: &[OsString]) -> bool {
 impl Command {
     /// Whether a process of ours becomes one of the container, so that our executable must be protected from it.
     pub fn enters_container(&self) -> bool {
-        matches!(self, Self::Create(_) | Self::Run(_))
+        matches!(self, Self::Create(_) | Self::Exec(_) | Self::Run(_))
+    }
+
+    /// The exit status of a failure of our own: for `exec` one that its programs rarely have.
+    pub fn failure_status(&self) -> u8 {
+        if matches!(self, Self::Exec(_)) { 255 } else { 1 }
     }
 }
 
-/// Runs a command. The result is the exit status: 0, or that of the container's program for a foreground `run`.
+/// Runs a command. The result is the exit status: 0, or that of the program for a foreground `run` or
+/// `exec`.
 pub fn dispatch(global: &Global, command: Command) -> Result<u8> {
     // What only tells about onggi works on any kernel.
     if !matches!(command, Command::Spec { .. } | Command::Features | Command::Version) {
@@ -197,6 +232,7 @@ pub fn dispatch(global: &Global, command: Command) -> Result<u8> {
     notice_children()?;
     match command {
         Command::Create(args) => create::create(global, &args).context("onggi create failed"),
+        Command::Exec(args) => exec::exec(global, &args).context("exec failed"),
         Command::Run(args) => run::run(global, &args).context("onggi run failed"),
         Command::Start { id } => start::start(global, &id),
         Command::State { id } => state::state(global, &id),

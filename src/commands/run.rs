@@ -6,8 +6,11 @@ use super::start::run_poststart;
 use super::{Global, ON_HOST, RunArgs};
 use crate::error::{ErrorKind, Result};
 use crate::hooks::Place;
+use crate::parent::console::Relay;
+use crate::parent::init_process::InitProcess;
 use crate::parent::wait;
 use crate::sys::reap;
+use crate::sys::signal::Signals;
 use std::os::fd::AsFd;
 
 /// Runs `onggi run`; in the foreground the status is the program's.
@@ -45,10 +48,7 @@ fn poststart(made: &Made) -> Result<()> {
 fn foreground(global: &Global, mut made: Made, keep: bool) -> Result<u8> {
     let relay = made.launched.relay.take();
     let early = std::mem::take(&mut made.launched.early_signals);
-    let ended = wait::wait(&mut made.launched.init, &made.signals, relay, &early)?;
-    if let Some(error) = &ended.lost_output {
-        global.log.warning(&error.to_string());
-    }
+    let status = follow(global, &mut made.launched.init, &made.signals, relay, &early)?;
     let record = made.launched.record.clone();
     let entry = made.keep();
     if !keep {
@@ -60,6 +60,21 @@ fn foreground(global: &Global, mut made: Made, keep: bool) -> Result<u8> {
         }
         // What was killed with the cgroup has become ours, and would be our own parent's to reap.
         reap::all()?;
+    }
+    Ok(status)
+}
+
+/// Serves the process in the foreground until its end, and returns its status.
+pub(super) fn follow(
+    global: &Global,
+    process: &mut InitProcess,
+    signals: &Signals,
+    relay: Option<Relay>,
+    early: &[i32],
+) -> Result<u8> {
+    let ended = wait::wait(process, signals, relay, early)?;
+    if let Some(error) = &ended.lost_output {
+        global.log.warning(&error.to_string());
     }
     Ok(ended.exit.status())
 }

@@ -41,6 +41,9 @@ pub struct Record {
     /// Whether the init process is number 1 of a PID namespace made for it, so that its end ends all others.
     #[serde(default)]
     pub private_pid_namespace: bool,
+    /// Whether its processes keep the session keyring of their callers (`--no-new-keyring`).
+    #[serde(default)]
+    pub no_new_keyring: bool,
     /// The annotations of config.json.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,

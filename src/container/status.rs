@@ -120,6 +120,14 @@ pub fn living_init(record: &Record) -> Result<Option<OwnedFd>> {
     Ok(lives.then_some(init))
 }
 
+/// Whether the process `pid` still runs onggi's own code: it was cloned and has not executed a program. A container's
+/// init process may not have left the host's root by then.
+pub fn is_being_made(pid: i32) -> Result<bool> {
+    /// `PF_FORKNOEXEC` of the kernel's `sched.h`.
+    const FORKED_BUT_NOT_EXECUTED: u32 = 0x40;
+    Ok(stat(pid)?.is_some_and(|stat| stat.flags & FORKED_BUT_NOT_EXECUTED != 0))
+}
+
 /// When the process `pid` started, in clock ticks since boot; `None` when there is no such process.
 pub fn start_time(pid: i32) -> Result<Option<u64>> {
     Ok(stat(pid)?.map(|stat| stat.starttime))

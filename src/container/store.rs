@@ -17,10 +17,12 @@ use std::rc::Rc;
 const STATE: &str = "state.json";
 /// What the state file is called until it is complete.
 const STATE_DRAFT: &str = ".state.json.new";
+/// The config.json that the container was made from.
+const CONFIG: &str = "config.json";
 /// The pipe at which the init process waits for `start`.
 const GATE: &str = "exec.fifo";
-/// State files are far smaller; more is refused.
-const LARGEST_STATE: usize = 16 << 20;
+/// The files here are far smaller; more is refused.
+const LARGEST_FILE: usize = 16 << 20;
 
 /// Where containers are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -264,13 +266,10 @@ impl Entry {
     /// # Errors
     /// `NotFound` when there is none or it can't be understood: half a container is none.
     pub fn load(&self) -> Result<Record> {
-        let file = match fs::open_at(&self.dir, STATE, Access::Read, Resolve::Beneath) {
+        let bytes = match self.read(STATE) {
             Err(error) if error.is(Errno::ENOENT) => return Err(not_exist()),
             result => result?,
         };
-        let stat = fs::stat(&file)?;
-        check_owner(stat.uid)?;
-        let bytes = fs::read_all(&file, LARGEST_STATE)?;
         let unreadable =
             |why: String| Error::new(ErrorKind::NotFound, format!("{STATE}: {why}")).context(phrase::NOT_EXIST);
         let record: Record = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
@@ -278,6 +277,20 @@ impl Entry {
             return Err(unreadable(format!("is of container {}", record.id)));
         }
         Ok(record)
+    }
+
+    /// Reads the config.json that the container was made from.
+    ///
+    /// # Errors
+    /// `NotFound` for a container of an earlier version of onggi, which kept none.
+    pub fn load_config(&self) -> Result<Vec<u8>> {
+        self.read(CONFIG).context("read the container's copy of config.json")
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let file = fs::open_at(&self.dir, name, Access::Read, Resolve::Beneath)?;
+        check_owner(fs::stat(&file)?.uid)?;
+        fs::read_all(&file, LARGEST_FILE)
     }
 
     /// Whether the init process has not been started: it waits at the gate. The name alone proves nothing, since a
@@ -311,7 +324,7 @@ impl Entry {
         /// A `create` that is at work on the same id, and about to notice, writes a few files at most.
         const ATTEMPTS: usize = 100;
         // The state file goes first: what remains if we are interrupted counts as no container.
-        for name in [STATE, GATE] {
+        for name in [STATE, CONFIG, GATE] {
             allow_missing(fs::unlink_at(&self.dir, name))?;
         }
         for _ in 0..ATTEMPTS {
@@ -374,6 +387,12 @@ impl Claim {
     /// Writes the state file, whole or not at all.
     pub fn write(&self, record: &Record) -> Result<()> {
         self.entry.write(record).context("save the container's state")
+    }
+
+    /// Keeps the container's config.json: what `exec` needs of it must not change with the bundle.
+    pub fn keep_config(&self, text: &[u8]) -> Result<()> {
+        let kept = || fs::write_all(fs::create_at(&self.entry.dir, CONFIG, 0o600)?, text);
+        kept().context("keep a copy of config.json with the container's state")
     }
 
     /// Makes the gate at which the init process waits for `start`, and opens it for both directions, so that neither

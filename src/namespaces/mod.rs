@@ -9,10 +9,12 @@
 mod idmap;
 mod join;
 mod sysctl;
+mod target;
 
 pub use idmap::IdMap;
 pub use join::Joins;
 pub use sysctl::Sysctl;
+pub use target::Target;
 
 use crate::error::{Context, Error, Result};
 use crate::sys::clone::{CloneFlags, InChild};

@@ -1,6 +1,7 @@
 //! Where the container's terminal goes: to the console socket, or to our own terminal, relayed.
 
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::process::terminal::Terminal;
 use crate::sys::fs::{self, Access};
 use crate::sys::poll::Interest;
 use crate::sys::tty::{self, SavedMode, WindowSize};
@@ -25,12 +26,28 @@ pub enum Console {
 pub struct OwnTerminal {
     fd: OwnedFd,
     /// Its size now.
-    pub size: WindowSize,
+    size: WindowSize,
 }
 
 impl Console {
+    /// Who gets `terminal`, if there is to be one: `socket`, or the user in front of our own, whose size it then has.
+    ///
+    /// # Errors
+    /// Those of [`Console::connect`] and [`Console::own`].
+    pub fn of(terminal: Option<&mut Terminal>, socket: Option<&Path>) -> Result<Option<Self>> {
+        match (socket, terminal) {
+            (Some(path), _) => Self::connect(path).map(Some),
+            (None, Some(terminal)) => {
+                let own = Self::own()?;
+                terminal.relay_to(own.size);
+                Ok(Some(Self::Relay(own)))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
     /// Connects to the console socket at `path` before anything is made.
-    pub fn connect(path: &Path) -> Result<Self> {
+    fn connect(path: &Path) -> Result<Self> {
         socket::connect(path)
             .map(Self::Socket)
             .with_context(|| format!("--console-socket {}: nobody listens", path.display()))
@@ -40,7 +57,7 @@ impl Console {
     ///
     /// # Errors
     /// `InvalidConfig` when we have none.
-    pub fn own() -> Result<OwnTerminal> {
+    fn own() -> Result<OwnTerminal> {
         let fd = own_terminal()?;
         let size = tty::window_size(&fd)?;
         Ok(OwnTerminal { fd, size })

@@ -5,7 +5,7 @@ use super::idmap;
 use super::init_process::InitProcess;
 use super::launch::Progress;
 use crate::cgroup::Cgroup;
-use crate::child::Prepared;
+use crate::child::{Prepared, Role};
 use crate::container::record::Record;
 use crate::container::report::HookState;
 use crate::container::status::Status;
@@ -155,7 +155,9 @@ impl<'a> Conversation<'a> {
             }
             Report::Sources => {
                 let root = came_along(file)?;
-                let Sources::Named(named) = &self.prepared.rootfs else { return Err(unexpected("its root")) };
+                let Role::Init(Sources::Named(named)) = &self.prepared.role else {
+                    return Err(unexpected("its root"));
+                };
                 named.reopen(&root).try_for_each(|source| self.proceed(Some(&source?)))?;
             }
             Report::Hooks => {
@@ -228,10 +230,14 @@ impl<'a> Conversation<'a> {
             Ok(Exit::Code(code)) => format!("exited with status {code}"),
             Err(error) => return error,
         };
+        let who = match self.prepared.role {
+            Role::Init(_) => "container init",
+            Role::Joining { .. } => "the process",
+        };
         if cgroup.is_some_and(|cgroup| cgroup.oom_kills() > 0) {
-            return Error::new(ErrorKind::System, "container init was OOM-killed (memory limit too low?)");
+            return Error::new(ErrorKind::System, format!("{who} was OOM-killed (memory limit too low?)"));
         }
-        Error::new(ErrorKind::System, format!("container init {how} before it was ready"))
+        Error::new(ErrorKind::System, format!("{who} {how} before it was ready"))
     }
 }
 

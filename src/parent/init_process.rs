@@ -1,11 +1,11 @@
-//! The init process while it is ours.
+//! The container's process, its first or one that joins it, while it is ours.
 
 use crate::error::Result;
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::signal::number;
 use std::os::fd::OwnedFd;
 
-/// A container's init process, our child. Dropped without [`InitProcess::release`], it is killed and reaped.
+/// A process of a container, our child: its init process, or that of `exec`. Dropped without [`InitProcess::release`], it is killed and reaped.
 #[derive(Debug)]
 pub struct InitProcess {
     /// Its pid in our PID namespace.

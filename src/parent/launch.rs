@@ -84,26 +84,19 @@ pub fn launch(
     let mut done = loop {
         // One that was not to be had may be another container's some day.
         record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().as_str().to_owned());
-        let (parent, child) = Channel::pair()?;
-        let init = match clone(&prepared, cgroup.as_ref()) {
-            Ok(Fork::Child(me)) => {
-                drop(parent);
-                child::main(me, prepared, child)
-            }
-            Ok(Fork::Parent { pid, pidfd }) => InitProcess::new(pid, pidfd),
+        let (child, init) = match bear(&prepared, cgroup.as_ref()) {
             Err(error) if cgroup.is_some() && error.is(Errno::EACCES) => {
                 if_denied.map_or(Ok(()), |if_denied| denied(error, if_denied))?;
                 cgroup = None;
                 continue;
             }
-            Err(error) => return Err(error),
+            born => born?,
         };
-        drop(child);
         // While the child works. For `create` it is not there yet; but killed from here on, we leave no process that
         // nobody knows. `run` has no moment of being created.
         let phase = if options.gated { Phase::Creating } else { Phase::Created };
         record_init(&mut record, &init, phase, claim)?;
-        let conversation = Conversation::new(&prepared, &record, host, parent, init, &mut console);
+        let conversation = Conversation::new(&prepared, &record, host, child, init, &mut console);
         match conversation.hold(signals, cgroup.as_ref(), progress)? {
             Some(done) => break done,
             // Linux since 6.14, and stable kernels since, kill what clone3 starts in a cgroup when `cgroup.kill` was
@@ -140,6 +133,18 @@ fn record_init(record: &mut Record, init: &InitProcess, phase: Phase, claim: &Cl
     claim.write(record)
 }
 
+/// Clones the child, in its cgroup unless it waits to be moved there, and gives the line to it.
+pub(super) fn bear(prepared: &child::Prepared, cgroup: Option<&Cgroup>) -> Result<(Channel, InitProcess)> {
+    let (ours, childs) = Channel::pair()?;
+    match clone(prepared, cgroup)? {
+        Fork::Child(me) => {
+            drop(ours);
+            child::main(me, prepared, childs)
+        }
+        Fork::Parent { pid, pidfd } => Ok((ours, InitProcess::new(pid, pidfd))),
+    }
+}
+
 fn clone(prepared: &child::Prepared, cgroup: Option<&Cgroup>) -> Result<Fork> {
     let namespaces = &prepared.namespaces;
     let home = match prepared.joins.pid() {
@@ -158,7 +163,9 @@ fn clone(prepared: &child::Prepared, cgroup: Option<&Cgroup>) -> Result<Fork> {
     let cgroup = cgroup.filter(|_| !prepared.awaits_cgroup).map(Cgroup::dir);
     let fork = clone3(prepared.single_threaded, first_wave, cgroup).map_err(|error| match error.errno() {
         Some(Errno::ENOSPC) => error.hint("a limit in /proc/sys/user on the number of namespaces is reached"),
-        Some(Errno::EPERM) => error.hint("making namespaces needs CAP_SYS_ADMIN, or user namespaces switched on"),
+        Some(Errno::EPERM) if !first_wave.is_empty() => {
+            error.hint("making namespaces needs CAP_SYS_ADMIN, or user namespaces switched on")
+        }
         _ => error,
     });
     if let (Some(own), Ok(Fork::Parent { .. }) | Err(_)) = (&home, &fork) {

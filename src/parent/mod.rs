@@ -2,11 +2,12 @@
 
 pub mod console;
 pub mod conversation;
+pub mod exec;
 mod idmap;
 pub mod init_process;
 pub mod launch;
 pub mod pid_file;
 pub mod pidfd_socket;
-mod prepare;
+pub mod prepare;
 mod subids;
 pub mod wait;

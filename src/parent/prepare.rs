@@ -1,6 +1,6 @@
 //! Plan to Prepared: opens everything that the child needs while we still stand on the host.
 
-use crate::child::Prepared;
+use crate::child::{Prepared, Role};
 use crate::container::record::Record;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::Host;
@@ -20,7 +20,7 @@ pub fn prepare(plan: Plan, record: &Record, host: &Host, gate: Option<OwnedFd>) 
         single_threaded,
         joins: Joins::prepare(&plan.namespaces)?,
         namespaces: plan.namespaces,
-        rootfs: rootfs::prepare(plan.rootfs)?,
+        role: Role::Init(rootfs::prepare(plan.rootfs)?),
         process: plan.process,
         seccomp: plan.seccomp,
         hooks: plan.hooks,
@@ -33,7 +33,7 @@ pub fn prepare(plan: Plan, record: &Record, host: &Host, gate: Option<OwnedFd>) 
 }
 
 /// The host's procfs, proved to be the root of one.
-fn host_proc() -> Result<OwnedFd> {
+pub fn host_proc() -> Result<OwnedFd> {
     let proc = fs::open("/proc", Access::Dir)?;
     if fs::filesystem_magic(&proc)? == magic::PROC && fs::stat(&proc)?.inode == PROC_ROOT_INODE {
         return Ok(proc);

@@ -3,6 +3,7 @@
 //! [`plan`] turns the `process` block of config.json into a [`Plan`], whose parts the child applies one by one, in the
 //! order that the comments of their `apply` ask for.
 
+pub mod affinity;
 mod caps;
 mod cwd;
 pub mod env;
@@ -14,7 +15,7 @@ mod program;
 mod rlimits;
 mod scheduling;
 pub mod stdio;
-mod terminal;
+pub mod terminal;
 
 pub use scheduling::explain_oom_score;
 

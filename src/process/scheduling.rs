@@ -1,6 +1,7 @@
 //! How the kernel treats the process: scheduler, CPU affinity, disk priority, personality, OOM score.
 //! Spec: config.md, Linux Process; config-linux.md, Personality.
 
+use super::affinity::Affinity;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::Errno;
 use crate::sys::clone::InChild;
@@ -14,6 +15,8 @@ use std::os::fd::AsFd;
 /// What the kernel is to be told, where config.json says anything.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scheduling {
+    /// Which CPUs it may use.
+    pub affinity: Affinity,
     scheduler: Option<SchedulerAttributes>,
     /// Class and level.
     io_priority: Option<(u8, u8)>,
@@ -22,8 +25,8 @@ pub struct Scheduling {
     pub oom_score_adj: Option<i32>,
 }
 
-/// Plans `process.scheduler`, `process.ioPriority`, `process.oomScoreAdj`, `linux.personality`. The affinities of
-/// `process.execCPUAffinity` are for joining processes only.
+/// Plans `process.scheduler`, `process.ioPriority`, `process.oomScoreAdj`, `linux.personality`. What
+/// `process.execCPUAffinity` says is for joining processes only; see [`super::affinity`].
 ///
 /// # Errors
 /// Values out of range, parameters of another policy, a memory policy.
@@ -41,6 +44,7 @@ pub fn plan(process: &Process, linux: Option<&Linux>, warnings: &mut Vec<String>
         warnings.push("ignoring linux.personality.flags: none are defined".to_owned());
     }
     Ok(Scheduling {
+        affinity: Affinity::All,
         scheduler: process.scheduler().as_ref().map(|wanted| attributes(wanted, warnings)).transpose()?,
         io_priority: io_priority(process)?,
         personality: personality.map(|it| match it.domain() {
@@ -137,11 +141,9 @@ impl Scheduling {
             .map_err(explain_oom_score)
     }
 
-    /// Allows all CPUs, lest the affinity of the caller binds the container: the cpuset of its cgroup is what counts.
-    /// Once in the cgroup. Then sets scheduler, disk priority and personality. While still privileged.
+    /// Sets the affinity once in the cgroup, then scheduler, disk priority and personality. While still privileged.
     pub fn apply(&self, me: &InChild) -> Result<()> {
-        // Peers ignore a failure, too: a sandbox around us may not allow it.
-        let _ = this_process::sched_setaffinity_all(me);
+        self.affinity.apply(me)?;
         if let Some(attributes) = self.scheduler {
             this_process::sched_setattr(me, attributes).map_err(|error| {
                 let denied = error.is(Errno::EPERM);

@@ -2,10 +2,10 @@
 
 use super::ContainerPath;
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::sys::Errno;
 use crate::sys::clone::InChild;
 use crate::sys::fs::{self, Access, DeviceNumber, NodeKind, Resolve, Stat, magic};
 use crate::sys::mount::{self, Depth};
+use crate::sys::{Errno, this_process};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -60,6 +60,18 @@ pub(super) struct Target {
 impl Root {
     pub(super) fn new(tree: OwnedFd, stat: Stat) -> Self {
         Self { tree, stat }
+    }
+
+    /// The root of a container whose mount namespace the calling process has joined: that of the namespace, or `inner`
+    /// where the container lives in a part of it, which then becomes the root of this process.
+    pub fn of_joined(me: &InChild, inner: Option<&OwnedFd>) -> Result<Self> {
+        if let Some(inner) = inner {
+            this_process::fchdir(me, inner)?;
+            mount::chroot_here(me)?;
+        }
+        let tree = fs::open("/", Access::Dir)?;
+        let stat = fs::stat(&tree)?;
+        Ok(Self { tree, stat })
     }
 
     /// Opens an existing path in the container, following links inside the root, never magic links.

@@ -24,7 +24,16 @@ pub fn join(_: &InChild, namespace: impl AsFd, kind: CloneFlags) -> Result<()> {
     setns(namespace, kind)
 }
 
-/// Makes the PID namespace behind `namespace` that of this process's future children; the process itself stays where
+/// Moves the calling process into those of the namespaces of the process behind `pidfd` that `kinds` names, all at once
+/// or not at all (5.8); the PID namespace counts for future children only.
+///
+/// # Errors
+/// ESRCH when the process has ended, EPERM without CAP_SYS_ADMIN in what owns a namespace, or when we may not trace it.
+pub fn join_process(_: &InChild, pidfd: impl AsFd, kinds: CloneFlags) -> Result<()> {
+    setns(pidfd, kinds)
+}
+
+/// Makes the PID namespace behind `namespace`, which may be the pidfd of a process, that of this process's future children; the process itself stays where
 /// it is, which is why the parent may call it.
 pub fn set_pid_namespace_for_children(namespace: impl AsFd) -> Result<()> {
     setns(namespace, CloneFlags::PID)

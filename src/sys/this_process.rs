@@ -270,13 +270,21 @@ pub fn ioprio_set(_: &InChild, class: u8, level: u8) -> Result<()> {
     check(result, || format!("ioprio_set(class {class}, level {level})")).map(drop)
 }
 
-/// Allows all CPUs, which the cpuset of the cgroup then narrows; see sched_setaffinity(2).
-pub fn sched_setaffinity_all(_: &InChild) -> Result<()> {
-    // 8192 is the most CPUs that a kernel can be configured for.
-    let all = [u64::MAX; 128];
+/// A set of CPUs, bit n % 64 of word n / 64 for CPU n: 8192 are the most that a kernel can be configured for.
+pub type Cpus = [u64; 128];
+
+/// Allows these CPUs, which the cpuset of the cgroup narrows; see sched_setaffinity(2).
+///
+/// # Errors
+/// EINVAL when none of them exists and is in the cpuset.
+pub fn sched_setaffinity(_: &InChild, cpus: &Cpus) -> Result<()> {
+    set_affinity(cpus)
+}
+
+fn set_affinity(cpus: &Cpus) -> Result<()> {
     // SAFETY: the kernel reads as many bytes as we state; pid 0 is this thread.
-    let result = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&all), all.as_ptr()) };
-    check(result, || "sched_setaffinity(all)".to_owned()).map(drop)
+    let result = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(cpus), cpus.as_ptr()) };
+    check(result, || "sched_setaffinity".to_owned()).map(drop)
 }
 
 /// Sets the host name of the UTS namespace.
@@ -437,6 +445,16 @@ pub fn exit(_: &InChild, status: u8) -> ! {
 }
 
 // What the parent does to itself.
+
+/// Hides this process and, from their birth on, those that it clones; see [`set_dumpable`].
+pub fn hide_with_children() -> Result<()> {
+    prctl::set_dumpable(false).map_err(failed("prctl(PR_SET_DUMPABLE)"))
+}
+
+/// Runs on these CPUs from here on, as do the processes that it clones; see [`sched_setaffinity`].
+pub fn run_on(cpus: &Cpus) -> Result<()> {
+    set_affinity(cpus)
+}
 
 /// Raises our own hard limit to `hard` where it is lower, so that a child may have it; the soft one stays. Gives the
 /// hard limit that stands after an attempt that failed.
