@@ -1,7 +1,7 @@
 //! Spec and Host to Plan: every default filled in, every conflict refused, no file touched.
 
 use crate::bundle::Bundle;
-use crate::cgroup;
+use crate::cgroup::{self, Place};
 use crate::container::id::ContainerId;
 use crate::container::record::{self, Phase, Record};
 use crate::container::status;
@@ -13,7 +13,7 @@ use crate::process::{self, fds::Inherited};
 use crate::rootfs::{self, MountNamespace};
 use crate::seccomp;
 use crate::sys::clone::CloneFlags;
-use oci_spec::runtime::{Linux, Spec};
+use oci_spec::runtime::Spec;
 use std::collections::BTreeMap;
 
 /// What the command line says about the container itself.
@@ -31,8 +31,8 @@ pub struct Options {
     pub keyring: bool,
     /// Descriptors of the caller that the program gets.
     pub inherited: Inherited,
-    /// False with `--cgroup-manager disabled`.
-    pub cgroup: bool,
+    /// Who makes the cgroup; nobody with `--cgroup-manager disabled`.
+    pub cgroup: Option<cgroup::Manager>,
     /// What `--rootless` says; without it whether we are root, and that of the initial user namespace, decides.
     pub rootless: Option<bool>,
 }
@@ -69,8 +69,8 @@ impl Plan {
         let process = plan_process(spec, host, options, &namespaces, &mut warnings)?;
         let linux = spec.linux().as_ref();
         let cgroup = match options.cgroup {
-            true => Some(plan_cgroup(linux, host, options, &mut warnings)?),
-            false => None,
+            Some(manager) => Some(plan_cgroup(spec, manager, host, options, &mut warnings)?),
+            None => None,
         };
         let hooks = hooks::plan(spec.hooks().as_ref())?;
         let rootfs = plan_rootfs(bundle, options, &namespaces, &hooks, &mut warnings)?;
@@ -82,6 +82,11 @@ impl Plan {
     /// The container's record before anything of it exists.
     pub fn record(&self, bundle: &Bundle, id: &ContainerId, created: String) -> Record {
         let annotations = bundle.spec.annotations().iter().flatten();
+        let (cgroup, systemd) = match self.cgroup.as_ref().map(|cgroup| &cgroup.place) {
+            Some(Place::Directory(path)) => (Some(path.as_str().to_owned()), None),
+            Some(Place::Unit(unit)) => (None, Some(unit.id.clone())),
+            None => (None, None),
+        };
         Record {
             version: record::VERSION,
             id: id.clone(),
@@ -92,7 +97,8 @@ impl Plan {
             pid: None,
             start_time: None,
             boot_id: status::boot_id(),
-            cgroup: self.cgroup.as_ref().map(|cgroup| cgroup.path.as_str().to_owned()),
+            cgroup,
+            systemd,
             private_pid_namespace: self.namespaces.create.has(CloneFlags::PID),
             annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect::<BTreeMap<_, _>>(),
             poststart: self.hooks.poststart.clone(),
@@ -152,12 +158,16 @@ fn plan_process(
 }
 
 fn plan_cgroup(
-    linux: Option<&Linux>,
+    spec: &Spec,
+    manager: cgroup::Manager,
     host: &Host,
     options: &Options,
     warnings: &mut Vec<String>,
 ) -> Result<cgroup::Plan> {
+    let linux = spec.linux().as_ref();
     let input = cgroup::Input {
+        manager,
+        annotations: spec.annotations().as_ref(),
         cgroups_path: linux.and_then(|linux| linux.cgroups_path().as_deref()),
         id: options.id.as_str(),
         resources: linux.and_then(|linux| linux.resources().as_ref()),

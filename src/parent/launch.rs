@@ -70,11 +70,12 @@ pub fn launch(
     claim.write(&record)?;
     let gate = if options.gated { Some(claim.open_gate()?) } else { None };
     plan.process.rlimits.raise_own()?;
-    let cgroup = match &plan.cgroup {
+    let mut cgroup = match &plan.cgroup {
         Some(cgroup) => Cgroup::create(cgroup)?,
         None => None,
     };
     let mut prepared = prepare::prepare(plan, &record, host, gate)?;
+    prepared.awaits_cgroup = cgroup.as_ref().is_some_and(|cgroup| cgroup.dir().is_none());
     let mut console = options.console;
     let mut done = loop {
         let (parent, child) = Channel::pair()?;
@@ -90,8 +91,12 @@ pub fn launch(
         // nobody knows. `run` has no moment of being created.
         let phase = if options.gated { Phase::Creating } else { Phase::Created };
         record_init(&mut record, &init, phase, claim)?;
+        let placed = match cgroup.as_mut().filter(|_| prepared.awaits_cgroup) {
+            Some(cgroup) => place(&init, cgroup, &mut record, claim, signals),
+            None => Ok(()),
+        };
         let conversation = Conversation::new(&prepared, &record, host, parent, init, &mut console);
-        match conversation.hold(signals, cgroup.as_ref(), progress)? {
+        match conversation.hold(placed, signals, cgroup.as_ref(), progress)? {
             Some(done) => break done,
             // Linux since 6.14, and stable kernels since, kill what clone3 starts in a cgroup when `cgroup.kill` was
             // ever written in our own or in that one, and not equally often (kernel/cgroup/cgroup.c, kill_seq, is
@@ -114,6 +119,17 @@ fn record_init(record: &mut Record, init: &InitProcess, phase: Phase, claim: &Cl
     claim.write(record)
 }
 
+/// Moves the init process, which waits for that, into its cgroup, and writes down where that is.
+fn place(init: &InitProcess, cgroup: &mut Cgroup, record: &mut Record, claim: &Claim, signals: &Signals) -> Result<()> {
+    cgroup.add(init.pid, signals.ending()?.as_fd())?;
+    let path = cgroup.path().map(|path| path.as_str().to_owned());
+    if path != record.cgroup {
+        record.cgroup = path;
+        claim.write(record)?;
+    }
+    Ok(())
+}
+
 fn clone(prepared: &child::Prepared, cgroup: Option<&Cgroup>) -> Result<Fork> {
     let namespaces = &prepared.namespaces;
     let home = match prepared.joins.pid() {
@@ -126,7 +142,7 @@ fn clone(prepared: &child::Prepared, cgroup: Option<&Cgroup>) -> Result<Fork> {
         None => None,
     };
     let first_wave = namespaces.first_wave();
-    let cgroup = cgroup.filter(|_| !prepared.awaits_cgroup).map(Cgroup::dir);
+    let cgroup = cgroup.filter(|_| !prepared.awaits_cgroup).and_then(Cgroup::dir);
     let fork = clone3(prepared.single_threaded, first_wave, cgroup).map_err(|error| match error.errno() {
         Some(Errno::ENOSPC) => error.hint("a limit in /proc/sys/user on the number of namespaces is reached"),
         Some(Errno::EPERM) => error.hint("making namespaces needs CAP_SYS_ADMIN, or user namespaces switched on"),
