@@ -35,6 +35,7 @@ mod seccomp;
 mod spec;
 mod state;
 mod stress;
+mod systemd;
 mod terminal;
 mod threaded_cgroups;
 mod tidy;

@@ -11,6 +11,7 @@ mod debian;
 mod probe;
 mod pty;
 mod snapshot;
+mod systemd;
 mod trace;
 
 pub use bundle::{Bundle, template};
@@ -19,6 +20,7 @@ pub use debian::debian_root;
 pub use probe::{Report, capability_mask, probe_path};
 pub use pty::{ConsoleSocket, Pty};
 pub use snapshot::Snapshot;
+pub use systemd::{Mood, Systemd, unit_directory};
 pub use trace::Trace;
 
 use std::io::Write;

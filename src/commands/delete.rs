@@ -2,7 +2,7 @@
 
 use super::kill::kill_container;
 use super::{Global, ON_HOST, cgroup, observe, wrong_state};
-use crate::cgroup::{self, PATIENCE};
+use crate::cgroup::{self, Existing, PATIENCE};
 use crate::container::record::{Phase, Record, SystemdUnit};
 use crate::container::report::HookState;
 use crate::container::status::{Container, Status};
@@ -61,10 +61,12 @@ pub(super) fn end(record: &Record, init: Option<&OwnedFd>) -> Result<()> {
 /// Has systemd stop the unit and forget it. What is left in it is killed before: systemd would ask it to end, and wait
 /// for a minute and a half.
 fn stop_unit(record: &Record, unit: &SystemdUnit) -> Result<()> {
-    if let Some(cgroup) = cgroup(record)? {
-        cgroup.kill()?;
-    }
-    cgroup::stop_unit(unit).map_err(|error| error.hint("start systemd and dbus, then delete the container again"))
+    let existing = cgroup(record)?;
+    existing.as_ref().map_or(Ok(()), Existing::kill)?;
+    // Where the cgroup is not known, `create` was killed before it knew.
+    let has_ended = existing.is_none() && record.cgroup.is_some();
+    cgroup::stop_unit(unit, has_ended)
+        .map_err(|error| error.hint("start systemd and dbus, then delete the container again"))
 }
 
 /// With what is left in it, if that has not ended with the init process.

@@ -34,14 +34,15 @@ const fn of_systemd(interface: &'static str, name: &'static str) -> Method {
 #[derive(Debug)]
 pub(super) struct Manager {
     connection: Connection,
+    /// Whether a bus is in between that still has to be asked for signals.
+    needs_match: bool,
     unit: SystemdUnit,
     /// Whether the unit may be there because of us.
     pub(super) asked_for_unit: bool,
 }
 
 impl Manager {
-    /// Connects to the manager that `unit` belongs to. On a bus we also ask for the news of the unit's jobs, before
-    /// there are any.
+    /// Connects to the manager that `unit` belongs to.
     pub(super) fn connect(unit: &SystemdUnit, wait: &Wait<'_>) -> Result<Self> {
         let addresses = addresses(unit.user_bus)?;
         let mut result = Err(Error::sys("connect", Errno::ENOENT));
@@ -60,13 +61,20 @@ impl Manager {
         if is_bus {
             // Nobody waits for the answers: what follows would fail as well, and tells.
             connection.send(&of_bus("Hello"), &(), wait)?;
-            let rule = format!(
-                "type='signal',sender='org.freedesktop.systemd1',interface='{MANAGER}',member='JobRemoved',arg2='{}'",
-                unit.unit
-            );
-            connection.send(&of_bus("AddMatch"), &(rule,), wait)?;
         }
-        Ok(Self { connection, unit: unit.clone(), asked_for_unit: false })
+        Ok(Self { connection, needs_match: is_bus, unit: unit.clone(), asked_for_unit: false })
+    }
+
+    /// Asks the bus for the end of the unit's jobs, before there are any. systemd itself tells of all.
+    fn follow_jobs(&mut self, wait: &Wait<'_>) -> Result<()> {
+        if !std::mem::take(&mut self.needs_match) {
+            return Ok(());
+        }
+        let rule = format!(
+            "type='signal',sender='org.freedesktop.systemd1',interface='{MANAGER}',member='JobRemoved',arg2='{}'",
+            self.unit.unit
+        );
+        self.connection.send(&of_bus("AddMatch"), &(rule,), wait).map(drop)
     }
 
     /// Makes the unit with one call and waits until it is there.
@@ -74,6 +82,7 @@ impl Manager {
     /// # Errors
     /// `AlreadyExists` when another has its name.
     pub(super) fn start(&mut self, properties: &[Property], wait: &Wait<'_>) -> Result<()> {
+        self.follow_jobs(wait)?;
         let version = if properties.iter().any(|property| property.since > 0) { self.version(wait)? } else { 0 };
         let known: Vec<_> = properties.iter().filter(|property| property.since <= version).map(pair).collect();
         match self.try_start(&known, wait)? {
@@ -117,6 +126,7 @@ impl Manager {
 
     /// Stops the unit and makes systemd forget it. That there is none is success.
     pub(super) fn stop(&mut self, wait: &Wait<'_>) -> Result<()> {
+        self.follow_jobs(wait)?;
         let arguments = (self.unit.unit.as_str(), "replace");
         match self.connection.call(&of_systemd(MANAGER, "StopUnit"), &arguments, wait)? {
             Answer::Refused { name, .. } if name == NO_SUCH_UNIT => return Ok(()),
@@ -127,8 +137,8 @@ impl Manager {
         self.reset(wait)
     }
 
-    /// Takes note of an earlier failure of the unit, so that systemd forgets it.
-    fn reset(&mut self, wait: &Wait<'_>) -> Result<()> {
+    /// Takes note of an earlier failure of the unit, so that systemd forgets it. A unit that runs is left alone.
+    pub(super) fn reset(&mut self, wait: &Wait<'_>) -> Result<()> {
         let arguments = (self.unit.unit.as_str(),);
         match self.connection.call(&of_systemd(MANAGER, "ResetFailedUnit"), &arguments, wait)? {
             Answer::Refused { name, text } if name != NO_SUCH_UNIT => Err(self.refused("reset", &name, &text)),

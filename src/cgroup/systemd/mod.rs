@@ -12,7 +12,7 @@ mod name;
 mod properties;
 
 use super::devices::List;
-use super::directory::Directory;
+use super::directory::{Directory, is_gone};
 use super::existing::Existing;
 use super::path::CgroupPath;
 use super::resources::Write;
@@ -134,13 +134,17 @@ impl Scope {
 impl Drop for Scope {
     fn drop(&mut self) {
         let Some(mut manager) = self.manager.take().filter(|manager| manager.asked_for_unit) else { return };
+        let killed = self.cgroup.as_ref().map(|(_, directory)| directory.write("cgroup.kill", "1"));
+        let ending: Ending = match killed {
+            // With its last process the unit has ended, or `delete --force` was here, and what has the same name now
+            // is another container's.
+            Some(Err(error)) if is_gone(&error) => Manager::reset,
+            _ => Manager::stop,
+        };
         // There is nobody to tell of a failure: the error that led here is the one to report.
-        if let Some((_, directory)) = &self.cgroup {
-            let _ = directory.write("cgroup.kill", "1");
-        }
-        if manager.stop(&Wait::start(ANSWER, None)).is_err() {
+        if ending(&mut manager, &Wait::start(ANSWER, None)).is_err() {
             drop(manager);
-            let _ = stop_within(&self.unit.id, ANSWER);
+            let _ = end(&self.unit.id, ending, ANSWER);
         }
         if let Some((path, _)) = &self.cgroup
             && let Ok(Some(cgroup)) = Existing::open(path)
@@ -150,16 +154,21 @@ impl Drop for Scope {
     }
 }
 
-/// Stops the unit of a container made earlier, whose processes have been killed, and makes systemd forget it.
+/// Stops the unit of a container made earlier, whose processes have been killed, and makes systemd forget it. One that
+/// `has_ended`, with its last process, only needs the latter, and another's of the same name is safe from us then.
 ///
 /// # Errors
 /// When systemd can't be reached, refuses or says nothing for half a minute. That there is no such unit is success.
-pub fn stop(unit: &SystemdUnit) -> Result<()> {
-    stop_within(unit, JOB).with_context(|| format!("stop systemd unit {}", unit.unit))
+pub fn stop(unit: &SystemdUnit, has_ended: bool) -> Result<()> {
+    let ending: Ending = if has_ended { Manager::reset } else { Manager::stop };
+    end(unit, ending, JOB).with_context(|| format!("stop systemd unit {}", unit.unit))
 }
 
-fn stop_within(unit: &SystemdUnit, limit: Duration) -> Result<()> {
-    Manager::connect(unit, &Wait::start(ANSWER, None))?.stop(&Wait::start(limit, None))
+/// [`Manager::stop`] or [`Manager::reset`].
+type Ending = fn(&mut Manager, &Wait<'_>) -> Result<()>;
+
+fn end(unit: &SystemdUnit, ending: Ending, limit: Duration) -> Result<()> {
+    ending(&mut Manager::connect(unit, &Wait::start(ANSWER, None))?, &Wait::start(limit, None))
 }
 
 /// The cgroup that the process is in: what the kernel says counts, whatever we think of systemd's layout.
