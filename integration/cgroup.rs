@@ -19,6 +19,7 @@ pub fn directory(cgroup: &str) -> PathBuf {
 fn created(path: Option<&str>) -> Bundle {
     let mut bundle = Bundle::new();
     bundle.args(&["/bin/sleep", "100"]);
+    bundle.unset("/linux/cgroupsPath");
     if let Some(path) = path {
         let path = path.replace("ID", &bundle.id);
         bundle.set("/linux/cgroupsPath", json!(path));
