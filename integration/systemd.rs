@@ -125,7 +125,8 @@ fn a_systemd_that_refuses() {
     if is_peer() {
         return;
     }
-    let methods = check_failure(Mood::Refusing, "refuses to make unit");
+    let methods =
+        check_failure(Mood::Refusing, "systemd refuses to make it: not you (org.freedesktop.DBus.Error.AccessDenied)");
     assert_eq!(methods.last().unwrap(), "StartTransientUnit", "nothing to undo");
     let methods = check_failure(Mood::Occupied, "systemd has a unit");
     assert_eq!(methods.last().unwrap(), "StartTransientUnit", "the other's unit is left alone");

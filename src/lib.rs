@@ -93,6 +93,8 @@
 //! | time namespaces, any namespace kind | 5.6 | `linux.namespaces` | the error of clone3 |
 //! | AppArmor, SELinux | | `apparmorProfile`, `selinuxLabel` | refused: what is to be confined must not run unconfined |
 //! | a controller of cgroup v2 | | `linux.resources` | refused with the field; a value that means "no limit" is passed over |
+//! | systemd and a bus | | `--systemd-cgroup` | refused |
+//! | systemd 252, 253 | | `cpu.idle` and `memory.oom.group` as properties of the unit | written to the cgroup alone |
 //! | BFQ's weights | 5.0 | `blockIO.weight` | `io.weight`, converted |
 //! | right to load device programs | | `resources.devices` | refused; passed over in a user namespace, where nobody makes nodes |
 //! | right to make device nodes | | `/dev` | the host's nodes are bound |

@@ -112,7 +112,7 @@ impl Manager {
                 return Err(Error::new(ErrorKind::AlreadyExists, message)
                     .hint("choose another linux.cgroupsPath, or delete the container that has this one"));
             }
-            Answer::Refused { name, text } => return Err(self.refused("make", &name, &text)),
+            Answer::Refused { name, text } => return Err(Self::refused("make", &name, &text)),
         };
         match self.job(&body, wait)?.as_str() {
             "done" => Ok(()),
@@ -130,7 +130,7 @@ impl Manager {
         let arguments = (self.unit.unit.as_str(), "replace");
         match self.connection.call(&of_systemd(MANAGER, "StopUnit"), &arguments, wait)? {
             Answer::Refused { name, .. } if name == NO_SUCH_UNIT => return Ok(()),
-            Answer::Refused { name, text } => return Err(self.refused("stop", &name, &text)),
+            Answer::Refused { name, text } => return Err(Self::refused("stop", &name, &text)),
             // However it ended: what counts is whether processes are left, which the cgroup tells.
             Answer::Done(body) => self.job(&body, wait).map(drop)?,
         }
@@ -141,7 +141,7 @@ impl Manager {
     pub(super) fn reset(&mut self, wait: &Wait<'_>) -> Result<()> {
         let arguments = (self.unit.unit.as_str(),);
         match self.connection.call(&of_systemd(MANAGER, "ResetFailedUnit"), &arguments, wait)? {
-            Answer::Refused { name, text } if name != NO_SUCH_UNIT => Err(self.refused("reset", &name, &text)),
+            Answer::Refused { name, text } if name != NO_SUCH_UNIT => Err(Self::refused("reset", &name, &text)),
             _ => Ok(()),
         }
     }
@@ -174,8 +174,8 @@ impl Manager {
         digits[..end].parse().map_err(|_| Error::new(ErrorKind::System, format!("systemd's version is {text:?}")))
     }
 
-    fn refused(&self, what: &str, name: &str, text: &str) -> Error {
-        let message = format!("systemd refuses to {what} unit {}: {text} ({name})", self.unit.unit);
+    fn refused(what: &str, name: &str, text: &str) -> Error {
+        let message = format!("systemd refuses to {what} it: {text} ({name})");
         let kind = if name.ends_with(".AccessDenied") { ErrorKind::Denied } else { ErrorKind::System };
         Error::new(kind, message)
     }
