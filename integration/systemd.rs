@@ -145,6 +145,7 @@ fn a_job_that_fails() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "not the runtime")]
 fn a_systemd_that_says_nothing() {
     if is_peer() {
         return;
