@@ -9,11 +9,11 @@ STATIC = -C target-feature=+crt-static
 BINARY = target/release/onggi
 BINARY_LIMIT = 4194304
 DENY_VERSION = 0.20.2
-SCRIPTS = .ci/run benches/run $(shell find integration -maxdepth 1 -type f -perm -u+x)
+SCRIPTS = .ci/run benches/run $(shell find integration -type f -perm -u+x)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build release demo test check lint deny unit probe integration bench fmt doc install clean
+.PHONY: help setup build release demo test check lint deny unit probe integration vm test-vm bench fmt doc install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,7 +47,7 @@ check: test ## what continuous integration runs
 lint: ## formatting, clippy, shellcheck
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	shellcheck --severity=warning $(SCRIPTS)
+	shellcheck --severity=warning --external-sources --source-path=SCRIPTDIR $(SCRIPTS)
 
 deny: ## licences, sources, banned crates; advisories where their database can be fetched
 	@$(CARGO) deny --version > /dev/null 2>&1 || CARGO_PROFILE_DEV_DEBUG=0 \
@@ -67,6 +67,14 @@ probe: ## the static program that the integration tests run inside containers
 integration: ## integration tests against the release binary (as root, after setup, release, probe)
 	$(CARGO) test --locked --test integration --no-run
 	ONGGI_BIN="$(CURDIR)/$(BINARY)" integration/enter $(CARGO) test --locked --test integration
+
+vm: ## the test machine: a Debian with systemd and all cgroup controllers, under QEMU (as root)
+	@integration/install vm
+	@integration/vm/build
+
+test-vm: vm release probe ## integration tests in the test machine; AXES="root-systemd ..." and ARGS="cgroup::" choose
+	integration/vm/test "$$($(CARGO) test --locked --test integration --no-run --message-format=json | \
+	    sed -n 's/.*"executable":"\([^"]*\/integration-[^"]*\)".*/\1/p')" $(ARGS)
 
 bench: setup release ## times and counts of `run /bin/true` beside Debian trixie's crun and runc (as root)
 	@benches/run

@@ -75,9 +75,7 @@ fn works_after_the_cgroup_is_gone() {
 #[test]
 fn removes_cgroups_that_the_container_made() {
     let (mut bundle, before) = seasoned();
-    bundle.without_mount("/sys/fs/cgroup");
-    bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "rw"]);
-    bundle.script("mkdir -p /sys/fs/cgroup/a/b /sys/fs/cgroup/c && echo made");
+    bundle.writable_cgroup().script("mkdir -p /sys/fs/cgroup/a/b /sys/fs/cgroup/c && echo made");
     let done = bundle.run().ok();
     assert_eq!(done.stdout, "made\n");
     before.assert_unchanged(&bundle);

@@ -4,6 +4,7 @@
 //! cannot be told: one dash before a long name (go-runc sends `-no-subreaper`), `--flag=true` for switches, flags after
 //! the id for some commands and never for others, and the texts and exit statuses of usage errors.
 
+mod duration;
 mod reader;
 mod verbs;
 
@@ -196,7 +197,7 @@ fn global_help() -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::commands::{CreateArgs, ListFormat, RunArgs};
+    use crate::commands::{CreateArgs, ListFormat, PsArgs, RunArgs};
 
     fn read(line: &str) -> std::result::Result<(Globals, Action), Refusal> {
         // `_` stands for an empty argument.
@@ -245,6 +246,35 @@ mod tests {
         check("kill -- x 15", kill("x", "15", false));
         check_refused("kill x KILL -a", 1, "onggi: \"kill\" requires a maximum of 2 argument(s)");
         check_refused("kill", 1, "onggi: \"kill\" requires a minimum of 1 argument(s)");
+    }
+
+    #[test]
+    fn ps_takes_everything_after_the_id() {
+        let ps = |format: &str, options: &[&str]| {
+            let options = options.iter().map(|option| (*option).to_owned()).collect();
+            Command::Ps(PsArgs { id: "x".to_owned(), format: format.to_owned(), options })
+        };
+        check("ps x", ps("table", &[]));
+        check("ps -f json x", ps("json", &[]));
+        check("ps --format table x -e -x", ps("table", &["-e", "-x"]));
+        check("ps x -f json", ps("table", &["-f", "json"]));
+        check("ps x aux -- --help", ps("table", &["aux", "--", "--help"]));
+        check_refused("ps", 1, "onggi: \"ps\" requires a minimum of 1 argument(s)");
+    }
+
+    #[test]
+    fn intervals() {
+        let events = |milliseconds: u64, once| {
+            let interval = std::time::Duration::from_millis(milliseconds);
+            Command::Events { id: "x".to_owned(), interval, once }
+        };
+        check("events x", events(5_000, false));
+        check("events --stats x", events(5_000, true));
+        check("events --interval=100ms x", events(100, false));
+        check("events x -interval 1m", events(60_000, false));
+        check("events x --interval -5s", events(0, false));
+        let refusal = "invalid value \"5\" for flag -interval: write a number and a unit, such as 500ms, 5s or 1m30s";
+        check_refused("events x --interval 5", 1, refusal);
     }
 
     #[test]

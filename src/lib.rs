@@ -17,7 +17,8 @@
 //! - [`child`] goes down the straight list in `child/init.rs`, one named step a line, and executes the program. All that
 //!   can fail is done before it reports `Ready`; with `create` it then waits at a FIFO for `start`.
 //! - The two talk in the messages of [`handshake`], which draws the ladder.
-//! - `start`, `state`, `kill`, `delete`, `list` look at the record and the kernel: [`container`] derives the status.
+//! - All other commands look at the record and the kernel: [`container`] derives the status, and what is done to a
+//!   container's processes or told of them comes from its [`cgroup`].
 //!
 //! # Where to find what
 //!
@@ -93,10 +94,13 @@
 //! | time namespaces, any namespace kind | 5.6 | `linux.namespaces` | the error of clone3 |
 //! | AppArmor, SELinux | | `apparmorProfile`, `selinuxLabel` | refused: what is to be confined must not run unconfined |
 //! | a controller of cgroup v2 | | `linux.resources` | refused with the field; a value that means "no limit" is passed over |
+//! | | | `events` | left out of the statistics; without memory no notices |
+//! | pressure stall information, `memory.peak` | 4.20, 5.19 | `events` | left out of the statistics |
 //! | systemd and a bus | | `--systemd-cgroup` | refused |
 //! | systemd 252, 253 | | `cpu.idle` and `memory.oom.group` as properties of the unit | written to the cgroup alone |
 //! | BFQ's weights | 5.0 | `blockIO.weight` | `io.weight`, converted |
 //! | right to load device programs | | `resources.devices` | refused; passed over in a user namespace, where nobody makes nodes |
+//! | list of files to delegate | 4.15 | giving the container its cgroup | the three files that are always on it |
 //! | right to make device nodes | | `/dev` | the host's nodes are bound |
 //! | `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV` | 5.19 | nothing yet: only `features` tells of it | left out |
 //! | a capability | | `process.capabilities` | left out with a warning, as the specification wants |

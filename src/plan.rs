@@ -68,12 +68,15 @@ impl Plan {
         let namespaces = namespaces::plan(spec, &bundle.dir)?;
         let process = plan_process(spec, host, options, &namespaces, &mut warnings)?;
         let linux = spec.linux().as_ref();
-        let cgroup = match options.cgroup {
-            Some(manager) => Some(plan_cgroup(spec, manager, host, options, &mut warnings)?),
-            None => None,
-        };
         let hooks = hooks::plan(spec.hooks().as_ref())?;
         let rootfs = plan_rootfs(bundle, options, &namespaces, &hooks, &mut warnings)?;
+        let cgroup = match options.cgroup {
+            Some(manager) => {
+                let owner = cgroup_owner(spec, &namespaces, &rootfs);
+                Some(plan_cgroup(spec, manager, host, options, owner, &mut warnings)?)
+            }
+            None => None,
+        };
         let profile = linux.and_then(|linux| linux.seccomp().as_ref());
         let seccomp = profile.map(|profile| seccomp::plan(profile, &mut warnings)).transpose()?;
         Ok(Self { namespaces, rootfs, process, cgroup, seccomp, hooks, warnings })
@@ -162,6 +165,7 @@ fn plan_cgroup(
     manager: cgroup::Manager,
     host: &Host,
     options: &Options,
+    owner: Option<u32>,
     warnings: &mut Vec<String>,
 ) -> Result<cgroup::Plan> {
     let linux = spec.linux().as_ref();
@@ -173,8 +177,23 @@ fn plan_cgroup(
         resources: linux.and_then(|linux| linux.resources().as_ref()),
         own_cgroup: &host.own_cgroup,
         rootless: options.rootless.unwrap_or(host.in_user_namespace || host.euid != 0),
+        owner,
     };
     cgroup::plan(&input, warnings)
+}
+
+/// The user of the host who is the container's process, if the container is to divide its cgroup itself: it sees no
+/// other, in a cgroup namespace of its own, and can write to it. With a user namespace of somebody else we don't know.
+fn cgroup_owner(spec: &Spec, namespaces: &namespaces::Plan, rootfs: &rootfs::Plan) -> Option<u32> {
+    if namespaces.origin(CloneFlags::CGROUP) != Origin::New || !rootfs.has_writable_cgroups() {
+        return None;
+    }
+    let uid = spec.process().as_ref()?.user().uid();
+    match namespaces.origin(CloneFlags::USER) {
+        Origin::Inherited => Some(uid),
+        Origin::New => IdMap::host_of(&namespaces.uid_map, uid),
+        Origin::Joined => None,
+    }
 }
 
 fn plan_rootfs(

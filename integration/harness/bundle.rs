@@ -10,10 +10,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What of busybox the tests use inside; a link each in `/bin`.
-const APPLETS: [&str; 42] = [
+const APPLETS: [&str; 43] = [
     "sh", "ash", "true", "false", "sleep", "echo", "cat", "id", "ps", "ls", "mount", "umount", "hostname", "mkdir",
     "touch", "rm", "grep", "kill", "stty", "tty", "head", "wc", "mknod", "dd", "chmod", "chown", "ln", "test", "env",
-    "date", "printf", "readlink", "stat", "su", "sync", "mv", "cp", "find", "nc", "usleep", "tail", "sed",
+    "date", "printf", "readlink", "stat", "su", "sync", "mv", "cp", "find", "nc", "usleep", "tail", "sed", "seq",
 ];
 
 /// The unchanged template that the binary's own `spec` writes, as text.
@@ -63,6 +63,11 @@ impl Bundle {
             bundle.set("/linux/cgroupsPath", json!(format!("{slice}:onggi:{}", bundle.id)));
         }
         bundle
+    }
+
+    /// The cgroup is made by hand in any case, for tests of that.
+    pub fn by_hand(&mut self) -> &mut Self {
+        self.unset("/linux/cgroupsPath")
     }
 
     /// Whether systemd is to make the cgroup: a path of cgroupfs is not for it.
@@ -153,6 +158,22 @@ impl Bundle {
     pub fn without_mount(&mut self, destination: &str) -> &mut Self {
         let index = self.mount_index(destination);
         self.config["mounts"].as_array_mut().expect("mounts").remove(index);
+        self
+    }
+
+    /// Mounts the container's cgroup so that it can write to it.
+    pub fn writable_cgroup(&mut self) -> &mut Self {
+        let options = format!("/mounts/{}/options", self.mount_index("/sys/fs/cgroup"));
+        self.set(&options, json!(["nosuid", "noexec", "nodev", "relatime", "rw"]))
+    }
+
+    /// Gives the process these capabilities as well.
+    pub fn capabilities(&mut self, names: &[&str]) -> &mut Self {
+        for set in ["bounding", "effective", "permitted"] {
+            for name in names {
+                self.set(&format!("/process/capabilities/{set}/-"), json!(name));
+            }
+        }
         self
     }
 

@@ -149,6 +149,12 @@ impl Running {
         read(&self.out)
     }
 
+    /// Whether it has a file of this name open now.
+    pub fn has_open(&self, name: &str) -> bool {
+        let fds = fs::read_dir(format!("/proc/{}/fd", self.child.id())).into_iter().flatten().flatten();
+        fds.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|file| file.ends_with(name))
+    }
+
     /// Waits for its end.
     ///
     /// # Panics

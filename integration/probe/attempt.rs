@@ -4,6 +4,7 @@ use crate::sys;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, SFlag, makedev};
+use nix::unistd::{AccessFlags, access};
 use serde_json::{Map, Value, json};
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -67,6 +68,29 @@ pub fn devices() -> Value {
         seen.insert(format!("{kind} {major}:{minor}"), json!({ "mknod": made, "open": outcome(opened) }));
     }
     seen.into()
+}
+
+/// Makes the node `KIND:MAJOR:MINOR` and tells the ways in which it may be used: `m` (made), `r`, `w` and `rw` (both at
+/// once). Only asks (access(2)), so that there need be no such device.
+pub fn device_access(device: &str) -> Value {
+    let path = format!("/dev/asked-{device}");
+    let words: Vec<&str> = device.split(':').chain([path.as_str()]).collect();
+    let made = mknod(&words) == "ok";
+    let ways = [("r", AccessFlags::R_OK), ("w", AccessFlags::W_OK), ("rw", AccessFlags::R_OK | AccessFlags::W_OK)];
+    let open = ways.into_iter().filter(|(_, way)| access(path.as_str(), *way).is_ok()).map(|(name, _)| name);
+    json!(made.then_some("m").into_iter().chain(open).collect::<Vec<_>>().join(" "))
+}
+
+/// Asks for reading two devices again and again until the file STOP is there; counts the wrong answers.
+pub fn watch_devices(args: &[&str]) -> Value {
+    let [allowed, denied, stop] = args else { return json!("usage") };
+    let (mut rounds, mut refused, mut passed) = (0_u64, 0_u64, 0_u64);
+    while fs::metadata(stop).is_err() {
+        rounds += 1;
+        refused += u64::from(access(*allowed, AccessFlags::R_OK).is_err());
+        passed += u64::from(access(*denied, AccessFlags::R_OK).is_ok());
+    }
+    json!({ "rounds": rounds, "refused": refused, "passed": passed })
 }
 
 /// Opens every `/proc/PID/exe` it can read, holds on to it, and tries to write to it while and after it runs: the

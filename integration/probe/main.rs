@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// What can be asked of the probe.
 const USAGE: &str = "probe report [--sysctl NAME]... [--stat PATH]... | stat PATH... | open-write PATH... | open-read PATH... \
-| devices | hunt SECONDS | syscalls NAME... | sleep SECONDS \
+| devices | device-access KIND:MAJOR:MINOR... | watch-devices ALLOWED DENIED STOP | hunt SECONDS | syscalls NAME... | sleep SECONDS \
 | fork-many COUNT SECONDS | tty-inject | watch-mounts COMMAND...";
 
 fn main() -> ExitCode {
@@ -28,6 +28,8 @@ fn main() -> ExitCode {
         Some("open-write") => by_path(&rest, attempt::open_write),
         Some("open-read") => by_path(&rest, attempt::open_read),
         Some("devices") => attempt::devices(),
+        Some("device-access") => by_path(&rest, attempt::device_access),
+        Some("watch-devices") => attempt::watch_devices(&rest),
         Some("hunt") => attempt::hunt_executables(seconds(&rest)),
         Some("syscalls") => attempt::syscalls(&rest),
         Some("tty-inject") => attempt::tty_inject(),

@@ -1,6 +1,8 @@
 //! Device rules: `linux.resources.devices` as the list of exceptions that cgroup v1 would have kept. Pure.
 //!
 //! The rules follow runc, which follows cgroup v1: they work one after the other on a default and exceptions to it.
+//! Where cgroup v1 would ignore a rule because the exceptions can't say it, the rule is refused; where they can (a
+//! wildcard takes back what earlier rules gave to devices that it stands for), it counts.
 
 use super::program;
 use crate::error::{Error, Result};
@@ -8,26 +10,60 @@ use crate::sys::{Errno, bpf};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// The program that decides which devices the container may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    instructions: Vec<bpf::Instruction>,
+    pub(super) instructions: Vec<bpf::Instruction>,
     /// Going on without it is right when we may not load it: see [`plan`].
     optional: bool,
 }
 
 impl Program {
-    /// Loads the program and attaches it to the cgroup directory, for as long as that exists.
-    pub(super) fn attach(&self, cgroup: BorrowedFd<'_>) -> Result<()> {
-        let attached =
-            bpf::load_device_program(&self.instructions).and_then(|loaded| bpf::attach_device_program(cgroup, loaded));
-        match attached {
-            Err(error) if self.optional && (error.is(Errno::EPERM) || error.is(Errno::EACCES)) => Ok(()),
-            result => result.map_err(|error| error.context("device rules (linux.resources.devices)")),
+    /// Going on without it is right when we lack the privilege, and only then.
+    fn passes(&self, error: &Error) -> bool {
+        self.optional && (error.is(Errno::EPERM) || error.is(Errno::EACCES))
+    }
+}
+
+/// Makes `program` the one that guards the cgroup directory on our behalf, for as long as that exists; with `None` it
+/// has none. Programs of others (systemd's) stay. An earlier one of ours decides until the moment that this one does.
+pub(super) fn guard(cgroup: BorrowedFd<'_>, program: Option<&Program>) -> Result<()> {
+    let guarded = match program {
+        Some(program) => replace(cgroup, program),
+        None => match bpf::attached_device_programs(cgroup) {
+            // What we may not even look at we have not attached either.
+            Err(error) if error.is(Errno::EPERM) || error.is(Errno::EACCES) => Ok(()),
+            earlier => earlier.and_then(|earlier| detach(cgroup, &earlier)),
+        },
+    };
+    match guarded {
+        Err(error) if program.is_some_and(|program| program.passes(&error)) => Ok(()),
+        result => result.map_err(|error| error.context("device rules (linux.resources.devices)")),
+    }
+}
+
+fn replace(cgroup: BorrowedFd<'_>, program: &Program) -> Result<()> {
+    /// Somebody else may replace or detach the earlier one at the same time.
+    const ATTEMPTS: usize = 8;
+    let loaded = bpf::load_device_program(&program.instructions)?;
+    let mut attempt = 1;
+    loop {
+        let earlier = bpf::attached_device_programs(cgroup)?;
+        match bpf::attach_device_program(cgroup, &loaded, earlier.first()) {
+            Err(error) if error.is(Errno::ENOENT) && attempt < ATTEMPTS => attempt += 1,
+            // Of several all have to allow, so that the others go last.
+            result => return result.and_then(|()| detach(cgroup, earlier.get(1..).unwrap_or_default())),
         }
     }
+}
+
+fn detach(cgroup: BorrowedFd<'_>, programs: &[OwnedFd]) -> Result<()> {
+    programs.iter().try_for_each(|program| match bpf::detach_device_program(cgroup, program) {
+        Err(error) if error.is(Errno::ENOENT) => Ok(()),
+        result => result,
+    })
 }
 
 /// The program for the rules in `list`, or `None` when they allow everything.
@@ -84,6 +120,18 @@ pub(super) struct Device {
 impl Device {
     const fn char(major: u32, minor: u32) -> Self {
         Self { kind: Kind::Char, major: Some(major), minor: Some(minor) }
+    }
+
+    /// Whether every device that `other` stands for is one of ours.
+    fn covers(&self, other: &Self) -> bool {
+        let numbers = |ours: Option<u32>, other: Option<u32>| ours.is_none() || ours == other;
+        self.kind == other.kind && numbers(self.major, other.major) && numbers(self.minor, other.minor)
+    }
+
+    /// Whether some device is one of ours and one of `other`'s.
+    fn meets(&self, other: &Self) -> bool {
+        let numbers = |ours: Option<u32>, other: Option<u32>| ours.is_none() || other.is_none() || ours == other;
+        self.kind == other.kind && numbers(self.major, other.major) && numbers(self.minor, other.minor)
     }
 }
 
@@ -185,21 +233,19 @@ impl List {
         Ok(())
     }
 
-    /// Takes `access` out of the exception for exactly this device. What a wildcard has can't be taken out of it for
-    /// one device; cgroup v1 ignored the attempt, which is the wrong way to be told no.
+    /// Takes `access` out of the exceptions for this device and for all that it stands for. A part of what an exception
+    /// stands for can't be taken out of it; cgroup v1 ignored the attempt, which is the wrong way to be told no.
     fn take(&mut self, device: Device, access: Access) -> std::result::Result<(), String> {
-        for (major, minor) in [(None, device.minor), (device.major, None), (None, None)] {
-            let wildcard = Device { major, minor, ..device };
-            if wildcard != device && self.exceptions.get(&wildcard).is_some_and(|had| had.0 & access.0 != 0) {
-                return Err(format!("cannot punch a hole for {device} in the earlier rule for {wildcard}"));
-            }
+        let clashes = |(known, had): &(&Device, &Access)| had.0 & access.0 != 0 && device.meets(known);
+        if let Some((wildcard, _)) = self.exceptions.iter().filter(clashes).find(|(known, _)| !device.covers(known)) {
+            return Err(format!("cannot punch a hole for {device} in the earlier rule for {wildcard}"));
         }
-        if let Some(had) = self.exceptions.get_mut(&device) {
-            had.0 &= !access.0;
-            if had.0 == 0 {
-                self.exceptions.remove(&device);
+        self.exceptions.retain(|known, had| {
+            if device.covers(known) {
+                had.0 &= !access.0;
             }
-        }
+            had.0 != 0
+        });
         Ok(())
     }
 }
@@ -277,7 +323,10 @@ mod tests {
         check(&["+ c 1:3 rwm", "+ a *:* rwm", "- a *:* r"], false, &[]);
         check(&["+ c 1:* r", "- c 1:3 w"], false, &["c 1:* r"]);
         check(&["+ c 1:* rw", "+ c 1:3 m", "- c 1:* w"], false, &["c 1:* r", "c 1:3 m"]);
-        // More careful than cgroup v1, which would allow everything.
+        // More careful than cgroup v1, which would leave c 1:3 allowed and c 1:5 denied.
+        check(&["+ c 1:3 rwm", "+ c 2:3 rw", "+ b 1:3 r", "- c 1:* rw"], false, &["b 1:3 r", "c 1:3 m", "c 2:3 rw"]);
+        check(&["+ a *:* rwm", "- c 1:5 rw", "+ c *:5 w"], true, &["c 1:5 r"]);
+        // And here, which would allow everything.
         check(&["+ a 1:3 rwm"], false, &["b 1:3 rwm", "c 1:3 rwm"]);
         check(&["+ a *:* r"], false, &["b *:* r", "c *:* r"]);
     }
@@ -289,6 +338,7 @@ mod tests {
             ["+ c *:3 rw", "- c 1:3 w"],
             ["+ c *:* rw", "- c 1:3 w"],
             ["+ c *:* rw", "- c 1:* w"],
+            ["+ c 1:* rw", "- c *:3 w"],
         ] {
             let error = list_of(&texts).unwrap_err();
             assert!(error.starts_with("config.json: linux.resources.devices[1]: cannot punch a hole"), "{error}");

@@ -3,15 +3,33 @@
 use super::path::CgroupPath;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::CGROUP_MOUNT;
-use crate::sys::Errno;
 use crate::sys::fs::{self, Access, Resolve, magic};
 use crate::sys::poll::{Interest, poll};
+use crate::sys::{Errno, mount};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// More than any file of a cgroup has: `cgroup.procs` of four million processes.
 const READ_LIMIT: usize = 32 << 20;
+
+const MOUNT_TABLE: &str = "/proc/self/mountinfo";
+
+/// Whether there are living processes, and whether all are frozen.
+pub(super) const EVENTS: &str = "cgroup.events";
+
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// With what was waited for.
+    Came,
+    /// The cgroup was removed.
+    Gone,
+    /// The time was over.
+    TimedOut,
+    /// Something else came up.
+    Interrupted,
+}
 
 /// An open cgroup directory: a handle that is good for clone3(2) and for opening what lies in it.
 #[derive(Debug)]
@@ -38,11 +56,33 @@ impl Directory {
         Ok(Self { fd, shown: CGROUP_MOUNT.to_owned() })
     }
 
+    /// Refuses a root that is a part of the hierarchy only, bound where the whole should be: paths of cgroups, our own
+    /// among them, start at the root of the cgroup namespace, and what we made would lie elsewhere.
+    pub(super) fn check_whole(&self) -> Result<()> {
+        /// The inode number of the root of the whole hierarchy.
+        const WHOLE: u64 = 1;
+        if fs::stat(&self.fd)?.inode == WHOLE {
+            return Ok(());
+        }
+        // In a cgroup namespace; there only the mount table tells, in places counted from the namespace's root.
+        let id = mount::mount_id(&self.fd)?;
+        let table = fs::open(MOUNT_TABLE, Access::Read).and_then(|file| fs::read_all(file, READ_LIMIT))?;
+        match root_of_mount(&String::from_utf8_lossy(&table), id) {
+            None | Some("/") => Ok(()),
+            Some(part) => {
+                let message = format!(
+                    "{CGROUP_MOUNT} shows only the cgroup {part} of this cgroup namespace: mount cgroup2 there anew"
+                );
+                Err(Error::new(ErrorKind::Unsupported, message))
+            }
+        }
+    }
+
     /// The cgroup at `path`, opened in one go: no link and no other mount on the way.
     pub(super) fn open(path: &CgroupPath) -> Result<Self> {
         let root = Self::root()?;
         let fd = fs::open_at(&root.fd, path.relative(), Access::Dir, Resolve::BeneathOneMount)
-            .map_err(|error| error.phrased(format!("open cgroup {path}")))?;
+            .map_err(|error| not_opened(error, &path.to_string()))?;
         Ok(Self { fd, shown: path.to_string() })
     }
 
@@ -51,7 +91,7 @@ impl Directory {
         let name = name.as_ref();
         let shown = format!("{}/{}", self.shown, name.display());
         let fd = fs::open_at(&self.fd, name, Access::Dir, Resolve::BeneathOneMount)
-            .map_err(|error| error.phrased(format!("open cgroup {shown}")))?;
+            .map_err(|error| not_opened(error, &shown))?;
         Ok(Self { fd, shown })
     }
 
@@ -75,10 +115,16 @@ impl Directory {
 
     /// The whole of one of its files.
     pub(super) fn read(&self, file: &str) -> Result<String> {
-        let data = fs::open_at(&self.fd, file, Access::Read, Resolve::BeneathOneMount)
-            .and_then(|file| fs::read_all(file, READ_LIMIT))
+        self.read_watched(file).map(|(text, _)| text)
+    }
+
+    /// The whole of one of its files, and the file itself: from this reading on every change makes it ready for
+    /// [`Interest::Change`], so that none is lost between looking and waiting.
+    pub(super) fn read_watched(&self, file: &str) -> Result<(String, OwnedFd)> {
+        let (data, fd) = fs::open_at(&self.fd, file, Access::Read, Resolve::BeneathOneMount)
+            .and_then(|fd| Ok((fs::read_all(&fd, READ_LIMIT)?, fd)))
             .map_err(|error| error.phrased(format!("read {}/{file}", self.shown)))?;
-        Ok(String::from_utf8_lossy(&data).into_owned())
+        Ok((String::from_utf8_lossy(&data).into_owned(), fd))
     }
 
     /// Writes `value` to one of its files, in one write(2).
@@ -86,6 +132,16 @@ impl Directory {
         fs::open_at(&self.fd, file, Access::Write, Resolve::BeneathOneMount)
             .and_then(|file| fs::write(file, value.as_bytes()))
             .map_err(|error| error.phrased(format!("write {value:?} to {}/{file}", self.shown)))
+    }
+
+    /// Gives one of its files, or with `None` the directory itself, to the user `uid`; the group stays.
+    pub(super) fn give(&self, file: Option<&str>, uid: u32) -> Result<()> {
+        let given = match file {
+            Some(file) => fs::open_at(&self.fd, file, Access::Path, Resolve::BeneathOneMount)
+                .and_then(|file| fs::chown(file, Some(uid), None)),
+            None => fs::chown(&self.fd, Some(uid), None),
+        };
+        given.map_err(|error| error.phrased(format!("chown {}/{} to {uid}", self.shown, file.unwrap_or_default())))
     }
 
     /// The controllers that one of its files lists.
@@ -96,6 +152,11 @@ impl Directory {
     /// Names of the cgroups right below.
     pub(super) fn children(&self) -> Result<Vec<OsString>> {
         fs::directory_names(&self.fd).with_context(|| format!("list {}", self.shown))
+    }
+
+    /// Names of everything in it: files and cgroups.
+    pub(super) fn names(&self) -> Result<Vec<OsString>> {
+        fs::names(&self.fd).with_context(|| format!("list {}", self.shown))
     }
 
     /// Adds the processes of this cgroup and of all below it to `pids`.
@@ -123,14 +184,12 @@ impl Directory {
 
     /// How many processes the kernel has killed in it for lack of memory; 0 where memory is not accounted.
     pub(super) fn oom_kills(&self) -> u64 {
-        let events = self.read("memory.events").unwrap_or_default();
-        let count = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        count.and_then(|count| count.parse().ok()).unwrap_or(0)
+        oom_kills(&self.read("memory.events").unwrap_or_default())
     }
 
     /// Whether this cgroup or one below has living processes.
     pub(super) fn is_populated(&self) -> Result<bool> {
-        match self.read("cgroup.events") {
+        match self.read(EVENTS) {
             Ok(events) => Ok(is_populated(&events)),
             Err(error) if is_gone(&error) => Ok(false),
             Err(error) => Err(error),
@@ -140,23 +199,35 @@ impl Directory {
     /// Waits, without looking again and again, until no living process is left in this cgroup and below it. Returns
     /// whether that came before `timeout`.
     pub(super) fn wait_empty(&self, timeout: Duration) -> Result<bool> {
+        let waited = self.wait_events(|events| !is_populated(events), timeout, None)?;
+        Ok(matches!(waited, Waited::Came | Waited::Gone))
+    }
+
+    /// Waits until the text of `cgroup.events` is as `wanted`, at most `timeout` and until `interrupt` can be read.
+    pub(super) fn wait_events(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+        timeout: Duration,
+        interrupt: Option<BorrowedFd<'_>>,
+    ) -> Result<Waited> {
         let deadline = Instant::now() + timeout;
         loop {
-            // Reading arms the file: a change after it makes it ready, so that none is lost.
-            let opened = fs::open_at(&self.fd, "cgroup.events", Access::Read, Resolve::BeneathOneMount)
-                .and_then(|file| Ok((fs::read_all(&file, READ_LIMIT)?, file)));
-            let (events, file) = match opened {
-                Err(error) if is_gone(&error) => return Ok(true),
-                opened => opened.with_context(|| format!("{}/cgroup.events", self.shown))?,
+            let (events, file) = match self.read_watched(EVENTS) {
+                Err(error) if is_gone(&error) => return Ok(Waited::Gone),
+                opened => opened?,
             };
-            if !is_populated(&String::from_utf8_lossy(&events)) {
-                return Ok(true);
+            if wanted(&events) {
+                return Ok(Waited::Came);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(false);
+                return Ok(Waited::TimedOut);
             }
-            poll(&[(file.as_fd(), Interest::Change)], Some(left))?;
+            let mut fds = vec![(file.as_fd(), Interest::Change)];
+            fds.extend(interrupt.map(|fd| (fd, Interest::Read)));
+            if poll(&fds, Some(left))?.get(1) == Some(&true) {
+                return Ok(Waited::Interrupted);
+            }
         }
     }
 
@@ -177,6 +248,50 @@ pub(super) fn is_gone(error: &Error) -> bool {
     error.is(Errno::ENOENT) || error.is(Errno::ENODEV)
 }
 
-fn is_populated(events: &str) -> bool {
+/// That the cgroup has gone meanwhile is fine.
+pub(super) fn ignore_gone(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if is_gone(&error) => Ok(()),
+        result => result,
+    }
+}
+
+/// Whether the text of `cgroup.events` says that there are living processes; rmdir(2) goes by the same count.
+pub(super) fn is_populated(events: &str) -> bool {
     events.lines().any(|line| line == "populated 1")
+}
+
+/// The count in the text of `memory.events`, which is empty where memory is not accounted.
+pub(super) fn oom_kills(events: &str) -> u64 {
+    let count = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+fn not_opened(error: Error, shown: &str) -> Error {
+    let foreign = error.is(Errno::EXDEV);
+    let error = error.phrased(format!("open cgroup {shown}"));
+    if foreign { error.hint("something else is mounted there: unmount it or choose another cgroup") } else { error }
+}
+
+/// Which part of its filesystem the mount with number `id` shows; see proc_pid_mountinfo(5).
+fn root_of_mount(table: &str, id: u64) -> Option<&str> {
+    table.lines().find_map(|line| {
+        let mut words = line.split(' ');
+        let found = words.next()?.parse() == Ok(id);
+        if found { words.nth(2) } else { None }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::root_of_mount;
+
+    #[test]
+    fn roots_of_mounts() {
+        const TABLE: &str = "24 1 0:22 / /sys rw shared:2 - sysfs sysfs rw\n\
+            31 24 0:27 /../a /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n310 24 0:27 / /mnt rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(root_of_mount(TABLE, 31), Some("/../a"));
+        assert_eq!(root_of_mount(TABLE, 310), Some("/"));
+        assert_eq!(root_of_mount(TABLE, 3), None);
+    }
 }

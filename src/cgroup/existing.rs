@@ -2,20 +2,18 @@
 
 use super::directory::{Directory, is_gone};
 use super::path::CgroupPath;
-use crate::error::{Context, Error, ErrorKind, Result};
-use crate::sys::signal::number::KILL as SIGKILL;
-use crate::sys::{Errno, pidfd};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::Errno;
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// The cgroup of a container made earlier, held open.
 #[derive(Debug)]
 pub struct Existing {
-    path: CgroupPath,
+    pub(super) path: CgroupPath,
     parent: Directory,
-    directory: Directory,
+    pub(super) directory: Directory,
 }
 
 impl Existing {
@@ -33,71 +31,19 @@ impl Existing {
         }
     }
 
-    /// Sends SIGKILL to every process in the cgroup and below it, at once and even if they fork (`cgroup.kill`, 5.14).
+    /// As [`Directory::kill`].
     pub fn kill(&self) -> Result<()> {
-        match self.directory.write("cgroup.kill", "1") {
-            Err(error) if error.is(Errno::EOPNOTSUPP) => self.kill_threaded(),
-            result => ignore_gone(result),
-        }
+        self.directory.kill()
     }
 
-    /// A threaded cgroup holds threads, and the kernel kills only whole processes by `cgroup.kill`.
-    fn kill_threaded(&self) -> Result<()> {
-        /// Each round finds what had been forked during the one before, which is little once all are frozen.
-        const ROUNDS: usize = 100;
-        ignore_gone(self.directory.write("cgroup.freeze", "1"))?;
-        for _ in 0..ROUNDS {
-            // SIGKILL reaches the frozen as well.
-            if self.signal(SIGKILL)? == 0 {
-                break;
-            }
-        }
-        self.thaw()
-    }
-
-    /// Sends `signal` to every process in the cgroup and below it, one by one. Returns to how many.
-    ///
-    /// A pid read from the cgroup may belong to another process by the time its pidfd is open, but not if the cgroup
-    /// lists it once more after that.
+    /// As [`Directory::signal`].
     pub fn signal(&self, signal: i32) -> Result<usize> {
-        let opened = self.pids()?.into_iter().filter_map(|pid| Some((pid, pidfd::open(pid).ok()?)));
-        let opened: Vec<(i32, OwnedFd)> = opened.collect();
-        let still_there = self.pids()?;
-        let mut count = 0;
-        for (_, process) in opened.iter().filter(|(pid, _)| still_there.contains(pid)) {
-            match pidfd::send_signal(process, signal) {
-                Err(error) if error.is(Errno::ESRCH) => {}
-                result => {
-                    result.context("signal the container's processes")?;
-                    count += 1;
-                }
-            }
-        }
-        Ok(count)
+        self.directory.signal(signal)
     }
 
-    /// Whether the cgroup itself is frozen. One that is frozen with an ancestor is not.
-    pub fn frozen(&self) -> Result<bool> {
-        match self.directory.read("cgroup.freeze") {
-            Ok(state) => Ok(state.trim() == "1"),
-            Err(error) if is_gone(&error) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Lets a frozen cgroup run on.
-    pub fn thaw(&self) -> Result<()> {
-        ignore_gone(self.directory.write("cgroup.freeze", "0"))
-    }
-
-    /// The processes in the cgroup and in all below it, as our PID namespace numbers them; those that it
-    /// does not see are left out.
+    /// As [`Directory::pids`].
     pub fn pids(&self) -> Result<Vec<i32>> {
-        let mut pids = Vec::new();
-        self.directory.collect_pids(&mut pids)?;
-        // To kill(2), 0 would be our own process group.
-        pids.retain(|pid| *pid > 0);
-        Ok(pids)
+        self.directory.pids()
     }
 
     /// Removes the cgroup and those that the payload made below it, waiting at most `patience` for dying processes to
@@ -106,21 +52,24 @@ impl Existing {
     /// # Errors
     /// `WrongState`, with the path, when processes are left.
     pub fn remove(self, patience: Duration) -> Result<()> {
-        /// Between attempts that fail although nobody is left: a kernel that counts the dead a moment longer.
-        const PAUSE: Duration = Duration::from_millis(5);
+        // rmdir goes by the count that `populated` shows and by the children that are left (cgroup_destroy_locked in
+        // kernel/cgroup/cgroup.c); a child that was removed no longer counts, though its controllers may take long to
+        // let go of it. So there is nothing to wait for but the event, and no reason to try again, except that somebody
+        // who is not in the cgroup may make one below it meanwhile.
+        const FRUITLESS: usize = 3;
         let deadline = Instant::now() + patience;
+        let mut fruitless = 0;
         loop {
             match self.remove_if_empty() {
                 Err(error) if error.is(Errno::EBUSY) || error.is(Errno::ENOTEMPTY) => {}
                 result => return result,
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if !self.directory.wait_empty(left)? || left.is_zero() {
+            let emptied = self.directory.wait_empty(left)?;
+            fruitless = if remove_below(&self.directory)? == 0 { fruitless + 1 } else { 0 };
+            if !emptied || fruitless == FRUITLESS {
                 let message = format!("unable to remove cgroup {}: {}", self.path, self.why_not());
                 return Err(Error::new(ErrorKind::WrongState, message));
-            }
-            if remove_below(&self.directory)? == 0 {
-                std::thread::sleep(PAUSE.min(left));
             }
         }
     }
@@ -133,15 +82,8 @@ impl Existing {
     fn why_not(&self) -> String {
         match self.pids() {
             Ok(pids) if !pids.is_empty() => format!("{} process(es) are left in it", pids.len()),
-            _ => "it is still in use".to_owned(),
+            _ => "no process is left in it, but it is in use: is something mounted on it or below?".to_owned(),
         }
-    }
-}
-
-fn ignore_gone(result: Result<()>) -> Result<()> {
-    match result {
-        Err(error) if is_gone(&error) => Ok(()),
-        result => result,
     }
 }
 

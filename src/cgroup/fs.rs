@@ -1,15 +1,14 @@
 //! The cgroupfs driver: makes a container's cgroup by hand, below whatever is there.
 
-use super::directory::{Directory, is_gone};
+use super::directory::{Directory, is_gone, is_populated};
 use super::existing::Existing;
 use super::path::CgroupPath;
 use super::resources::Write;
-use super::{IfDenied, PATIENCE, Plan, limits};
+use super::{IfDenied, PATIENCE, Plan, delegation, devices, limits};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
-use std::time::Duration;
 
 /// A cgroup that was made for a container, with its limits and device rules, before the first process is in it.
 /// Dropping it kills what runs in it and removes what was made; [`Cgroup::keep`] ends that.
@@ -41,8 +40,9 @@ impl Cgroup {
         for write in &plan.writes {
             limits::set(&cgroup.directory, write)?;
         }
-        if let Some(program) = &plan.devices {
-            program.attach(cgroup.directory.as_fd())?;
+        devices::guard(cgroup.directory.as_fd(), plan.devices.as_ref())?;
+        if let Some(owner) = plan.owner {
+            delegation::give(&cgroup.directory, owner)?;
         }
         Ok(Some(cgroup))
     }
@@ -65,18 +65,9 @@ impl Cgroup {
     /// Moves the process `pid` into the cgroup, where clone3 could not start it there. This waits for an RCU grace
     /// period, 10 ms and more.
     pub fn add(&self, pid: i32) -> Result<()> {
-        /// A process that is still being set up can't be moved for a moment (EINVAL); the figures are runc's.
-        const ATTEMPTS: usize = 5;
-        const PAUSE: Duration = Duration::from_millis(30);
-        let mut result = Ok(());
-        for _ in 0..ATTEMPTS {
-            result = self.directory.write("cgroup.procs", &pid.to_string());
-            match &result {
-                Err(error) if error.is(Errno::EINVAL) => std::thread::sleep(PAUSE),
-                _ => break,
-            }
-        }
-        result.context("unable to apply cgroup configuration")
+        // runc tries again after EINVAL, the kernel's answer for a process that fork has not finished (TASK_NEW). Ours
+        // is: clone3 returns to us after that.
+        self.directory.write("cgroup.procs", &pid.to_string()).context("unable to apply cgroup configuration")
     }
 
     /// Ends the undoing: from here on the cgroup lives as long as the container.
@@ -88,7 +79,7 @@ impl Cgroup {
 
     /// As [`Self::make`], again when a parent went meanwhile: another `create` made it, failed and removed it.
     fn make_or_retry(path: &CgroupPath) -> Result<Self> {
-        const ATTEMPTS: usize = 4;
+        const ATTEMPTS: usize = 100;
         let mut result = Self::make(path);
         for _ in 1..ATTEMPTS {
             match &result {
@@ -103,22 +94,19 @@ impl Cgroup {
     fn make(path: &CgroupPath) -> Result<Self> {
         let mut undo = Undo { path: path.clone(), made: Vec::new(), ours: None };
         let mut here = Directory::root()?;
+        here.check_whole()?;
         let mut available = here.controllers("cgroup.controllers")?;
         let mut so_far = String::new();
-        let mut is_new = false;
         for name in path.components() {
             available = enable(&here, available)?;
             so_far.push('/');
             so_far.push_str(name);
-            is_new = here.make(name)?;
-            if is_new {
+            if here.make(name)? {
                 undo.made.push(CgroupPath::try_from(so_far.clone())?);
             }
             here = here.child(name)?;
         }
-        if !is_new {
-            check_unused(&here)?;
-        }
+        check_unused(&here)?;
         let directory = Rc::new(here);
         undo.ours = Some(Rc::clone(&directory));
         Ok(Self { directory, undo })
@@ -169,11 +157,14 @@ struct Undo {
 impl Drop for Undo {
     fn drop(&mut self) {
         // There is nobody to tell of a failure: the error that led here is the one to report.
-        if let Some(ours) = self.ours.take()
-            && ours.write("cgroup.kill", "1").is_err_and(|error| is_gone(&error))
-        {
-            // `delete --force` was here, and what has the same path now is another container's.
-            return;
+        if let Some(ours) = self.ours.take() {
+            match ours.read("cgroup.events") {
+                // `delete --force` was here, and what has the same path now is another container's.
+                Err(error) if is_gone(&error) => return,
+                // Killing nobody would be remembered by a cgroup that stays, and by clone3 later (parent/launch.rs).
+                Ok(events) if !is_populated(&events) => {}
+                _ => drop(ours.kill()),
+            }
         }
         for path in self.made.iter().rev() {
             let Ok(Some(cgroup)) = Existing::open(path) else { continue };
@@ -204,22 +195,22 @@ pub(super) fn enable(directory: &Directory, available: Vec<String>) -> Result<Ve
     Ok(enabled)
 }
 
-/// Refuses a cgroup that another container has, or that would freeze ours before it runs.
+/// Refuses a cgroup that another container has, or that would freeze ours before it runs, be it by a cgroup above.
 fn check_unused(directory: &Directory) -> Result<()> {
-    if directory.is_populated()? {
+    let events = directory.read("cgroup.events")?;
+    if is_populated(&events) {
         let mut pids = Vec::new();
         directory.collect_pids(&mut pids)?;
         let message = format!("container's cgroup is not empty: {} process(es) found", pids.len());
         return Err(Error::new(ErrorKind::WrongState, message).context(directory.shown()));
     }
-    match directory.read("cgroup.freeze") {
-        Ok(state) if state.trim() == "1" => {
-            let message = "container's cgroup unexpectedly frozen";
-            Err(Error::new(ErrorKind::WrongState, message).context(directory.shown()))
-        }
-        Err(error) if !is_gone(&error) => Err(error),
-        _ => Ok(()),
+    // Nobody is in it, so that it counts as frozen the moment that it, or one above, is to be.
+    if events.lines().any(|line| line == "frozen 1") {
+        let error = Error::new(ErrorKind::WrongState, "container's cgroup unexpectedly frozen");
+        let advice = "write 0 to its cgroup.freeze, or to that of the cgroup above which is frozen";
+        return Err(error.context(directory.shown()).hint(advice));
     }
+    Ok(())
 }
 
 /// Whether the limit needs a controller that can't divide the threads of a process (cpu counts, as in runc).

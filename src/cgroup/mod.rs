@@ -1,29 +1,40 @@
 //! The container's cgroup: planned, created, limited, emptied and removed (cgroup v2).
 //!
 //! `path`, `resources` (with `weight`) and `devices` (with `program`) turn the config into a [`Plan`] without touching
-//! a file. There are two drivers: `fs`, which makes the cgroup by hand, and `systemd`, which has systemd make it;
-//! `made` is what they have in common. `existing` is what later commands need, whoever made
-//! the cgroup; `directory` and `limits` are what both build on. A driver differs from another in the paths it makes of the config
-//! and in how it makes and ends a cgroup; limits, device rules and removal of what is below are the same for all.
+//! a file. There are two drivers: `fs`, which makes the cgroup by hand, and `systemd`, which has systemd make it; `made`
+//! is what they have in common. `existing` is what later commands need, whoever made the cgroup, and with it `freezer`,
+//! `stats` and `watch`; `directory` (with `signal`), `limits` and `delegation` are what both build on. A driver differs
+//! from another in the paths it makes of the config and in how it makes and ends a cgroup; limits, device rules and
+//! removal of what is below are the same for all.
 
+mod delegation;
 mod devices;
 mod directory;
 mod existing;
+mod freezer;
 mod fs;
 mod limits;
 mod made;
 mod path;
 mod program;
 mod resources;
+mod signal;
+mod stats;
 mod systemd;
+#[cfg(test)]
+mod verdicts;
+mod watch;
 mod weight;
 
+pub use delegation::Owner;
 pub use devices::Program;
 pub use existing::Existing;
 pub use made::Cgroup;
 pub use path::CgroupPath;
 pub use resources::Write;
+pub use stats::Stats;
 pub use systemd::{Unit, stop as stop_unit};
+pub use watch::Happening;
 
 use crate::error::Result;
 use oci_spec::runtime::LinuxResources;
@@ -51,6 +62,8 @@ pub struct Input<'a> {
     pub own_cgroup: &'a str,
     /// Whether we may lack the permission to make cgroups and to load device programs.
     pub rootless: bool,
+    /// The user of the host whom the cgroup is delegated to, if to any.
+    pub owner: Option<u32>,
 }
 
 /// Who makes a container's cgroup.
@@ -83,6 +96,8 @@ pub struct Plan {
     pub writes: Vec<Write>,
     /// Which devices may be used; `None` for all.
     pub devices: Option<Program>,
+    /// Whom it is delegated to.
+    pub owner: Option<Owner>,
     /// What to do when we may not make it.
     pub if_denied: IfDenied,
 }
@@ -121,7 +136,9 @@ pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
         }
         Manager::Systemd { user } => Place::Unit(systemd::plan(input, user, &mut writes, &devices)?),
     };
-    Ok(Plan { place, writes, devices: devices::plan(&devices, input.rootless)?, if_denied })
+    let devices = devices::plan(&devices, input.rootless)?;
+    let owner = input.owner.map(|uid| Owner { uid, optional: input.rootless });
+    Ok(Plan { place, writes, devices, owner, if_denied })
 }
 
 #[cfg(test)]
@@ -138,6 +155,7 @@ mod tests {
         resources: None,
         own_cgroup: "/me",
         rootless: false,
+        owner: None,
     };
 
     fn check(rootless: bool, path: Option<&str>, resources: &str, expected: IfDenied) {

@@ -1,11 +1,12 @@
 //! The commands: their flags, their help, and what they mean.
 
 use super::reader::{self, Flags, Positionals};
-use super::{Action, Refusal, switch, unknown_verb, value};
-use crate::commands::{Command, CreateArgs, ListFormat, RunArgs};
+use super::{Action, Refusal, duration, switch, unknown_verb, value};
+use crate::commands::{Command, CreateArgs, ListFormat, PsArgs, RunArgs};
 use clap::Arg;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A command as it is typed.
 struct Verb {
@@ -46,6 +47,22 @@ const VERBS: &[Verb] = &[
         understand: |flags, arguments| Ok(Command::Delete { id: first(arguments), force: flags.is_set("force") }),
     },
     Verb {
+        name: "events",
+        about: "print what a container uses, and when memory runs out in it, as JSON",
+        arguments: "ID",
+        count: (1, 1),
+        flags_end: Positionals::BetweenFlags,
+        flags: || {
+            vec![
+                value("interval", "TIME", "how often, such as 100ms or 1m (5s)"),
+                switch("stats", "print what it uses once, and that is all"),
+            ]
+        },
+        understand: |flags, arguments| {
+            Ok(Command::Events { id: first(arguments), interval: interval(flags)?, once: flags.is_set("stats") })
+        },
+    },
+    Verb {
         name: "features",
         about: "print what onggi can do, as JSON",
         arguments: "",
@@ -80,6 +97,36 @@ const VERBS: &[Verb] = &[
             ]
         },
         understand: |flags, _| Ok(Command::List { format: list_format(flags) }),
+    },
+    Verb {
+        name: "pause",
+        about: "stop all processes of a container where they are",
+        arguments: "ID",
+        count: (1, 1),
+        flags_end: Positionals::BetweenFlags,
+        flags: Vec::new,
+        understand: |_, arguments| Ok(Command::Pause { id: first(arguments) }),
+    },
+    Verb {
+        name: "ps",
+        about: "list the processes of a container",
+        arguments: "ID [PS-OPTIONS]",
+        count: (1, usize::MAX),
+        flags_end: Positionals::EndFlags,
+        flags: || vec![value("format", "FORMAT", "table, which the host's ps makes, or json (table)").short('f')],
+        understand: |flags, mut arguments| {
+            let options = arguments.split_off(1);
+            Ok(Command::Ps(PsArgs { id: first(arguments), format: format(flags), options }))
+        },
+    },
+    Verb {
+        name: "resume",
+        about: "let a paused container run on",
+        arguments: "ID",
+        count: (1, 1),
+        flags_end: Positionals::BetweenFlags,
+        flags: Vec::new,
+        understand: |_, arguments| Ok(Command::Resume { id: first(arguments) }),
     },
     Verb {
         name: "run",
@@ -167,7 +214,17 @@ fn list_format(flags: &Flags) -> ListFormat {
     if flags.is_set("quiet") {
         return ListFormat::Quiet;
     }
-    ListFormat::Named(flags.text("format").unwrap_or_else(|| "table".to_owned()))
+    ListFormat::Named(format(flags))
+}
+
+fn format(flags: &Flags) -> String {
+    flags.text("format").unwrap_or_else(|| "table".to_owned())
+}
+
+fn interval(flags: &Flags) -> Result<Duration, String> {
+    let text = flags.text("interval").unwrap_or_else(|| "5s".to_owned());
+    let advice = "write a number and a unit, such as 500ms, 5s or 1m30s";
+    duration::parse(&text).ok_or_else(|| format!("invalid value {text:?} for flag -interval: {advice}"))
 }
 
 /// The number of arguments has been checked.

@@ -2,9 +2,13 @@
 
 mod create;
 mod delete;
+mod events;
 mod features;
 mod kill;
 mod list;
+mod pause;
+mod ps;
+mod resume;
 mod run;
 mod spec;
 mod start;
@@ -12,6 +16,7 @@ mod state;
 mod version;
 
 pub use list::ListFormat;
+pub use ps::PsArgs;
 
 use crate::cgroup::{CgroupPath, Existing};
 use crate::container::id::ContainerId;
@@ -26,6 +31,7 @@ use crate::sys::signal::notice_children;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What the flags before the command say.
 #[derive(Debug)]
@@ -125,6 +131,27 @@ pub enum Command {
         /// How.
         format: ListFormat,
     },
+    /// Prints what a container uses, and when memory runs out in it.
+    Events {
+        /// The container's name.
+        id: String,
+        /// How often; zero is refused later.
+        interval: Duration,
+        /// What it uses once, and that is all.
+        once: bool,
+    },
+    /// Stops all processes where they are.
+    Pause {
+        /// The container's name.
+        id: String,
+    },
+    /// Lists processes.
+    Ps(PsArgs),
+    /// Lets a paused container run on.
+    Resume {
+        /// The container's name.
+        id: String,
+    },
     /// Writes a config.json to start from.
     Spec {
         /// Where; the working directory without it.
@@ -170,6 +197,10 @@ pub fn dispatch(global: &Global, command: Command) -> Result<u8> {
         Command::Kill { id, signal, all } => kill::kill(global, &id, &signal, all),
         Command::Delete { id, force } => delete::delete(global, &id, force),
         Command::List { format } => list::list(global, format),
+        Command::Events { id, interval, once } => events::events(global, &id, interval, once),
+        Command::Pause { id } => pause::pause(global, &id),
+        Command::Ps(args) => ps::ps(global, &args),
+        Command::Resume { id } => resume::resume(global, &id),
         Command::Spec { bundle, rootless } => spec::spec(bundle.as_deref(), rootless),
         Command::Features => features::features(),
         Command::Version => version::version(),
@@ -185,6 +216,17 @@ fn cgroup(record: &Record) -> Result<Option<Existing>> {
         Some(path) => Existing::open(&CgroupPath::try_from(path.clone())?),
         None => Ok(None),
     }
+}
+
+/// As [`cgroup`], for `command`, which can do nothing for a container that never had one. None: it is gone.
+fn needed_cgroup(record: &Record, command: &str) -> Result<Option<Existing>> {
+    if record.cgroup.is_none() {
+        let message = format!("{command} works by the container's cgroup, and container {} has none", record.id);
+        let advice = "without privileges one must be delegated to you, and named by linux.cgroupsPath when the container \
+                      is created; or it was created with --cgroup-manager disabled";
+        return Err(Error::new(ErrorKind::Unsupported, message).hint(advice));
+    }
+    cgroup(record)
 }
 
 /// What state a container is in.

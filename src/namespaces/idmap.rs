@@ -25,6 +25,12 @@ impl IdMap {
         id.checked_sub(self.container).is_some_and(|offset| offset < self.size)
     }
 
+    /// What `id` of the container is on the host, by the lines of a map.
+    pub fn host_of(maps: &[Self], id: u32) -> Option<u32> {
+        let map = maps.iter().find(|map| map.has(id))?;
+        map.host.checked_add(id - map.container)
+    }
+
     /// The content of a map file for these lines.
     pub fn file(maps: &[Self]) -> String {
         maps.iter().map(|map| format!("{} {} {}\n", map.container, map.host, map.size)).collect()

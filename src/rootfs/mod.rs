@@ -137,6 +137,14 @@ pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
     })
 }
 
+impl Plan {
+    /// Whether the container gets a cgroup2 filesystem at the usual place that is not read-only.
+    pub fn has_writable_cgroups(&self) -> bool {
+        let topmost = self.mounts.iter().rfind(|mount| mount.destination.is("sys/fs/cgroup"));
+        topmost.is_some_and(|mount| mount.fstype() == Some("cgroup2") && !mount.is_read_only())
+    }
+}
+
 /// Read-only and masked paths are mounts, which would be the host's.
 fn refuse_restrictions(input: &Input<'_>) -> Result<()> {
     let Some(linux) = input.linux else { return Ok(()) };

@@ -69,6 +69,11 @@ impl MountPlan {
         matches!(self.what, What::Bind { .. } | What::Inside { .. })
     }
 
+    /// Whether the mount, as configured, lets nobody write.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.late_read_only || [self.attributes, self.recursive].iter().any(|set| set.sets(Attribute::READ_ONLY))
+    }
+
     /// The type, if it is a new filesystem.
     pub(super) fn fstype(&self) -> Option<&str> {
         match &self.what {

@@ -15,6 +15,8 @@ pub enum Interest {
     Write,
     /// A file of cgroupfs or procfs has changed since it was last read.
     Change,
+    /// Nobody is left on the other side of the pipe, socket or terminal that it writes to.
+    Hangup,
 }
 
 impl Interest {
@@ -23,6 +25,8 @@ impl Interest {
             Self::Read => PollFlags::POLLIN,
             Self::Write => PollFlags::POLLOUT,
             Self::Change => PollFlags::POLLPRI,
+            // Reported without being asked for: POLLERR, POLLHUP.
+            Self::Hangup => PollFlags::empty(),
         }
     }
 }

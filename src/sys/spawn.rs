@@ -1,4 +1,4 @@
-//! Starting a hook's program with exactly the descriptors, environment and directory that it should have.
+//! Starting a program of the host, such as a hook's, with exactly the descriptors, environment and directory that it should have.
 
 #![allow(unsafe_code)]
 

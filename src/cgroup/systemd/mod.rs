@@ -16,7 +16,7 @@ use super::directory::{Directory, is_gone};
 use super::existing::Existing;
 use super::path::CgroupPath;
 use super::resources::Write;
-use super::{Input, PATIENCE, Plan, fs, limits};
+use super::{Input, PATIENCE, Plan, delegation, devices, fs, limits};
 use crate::container::record::SystemdUnit;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host;
@@ -112,7 +112,8 @@ impl Scope {
         let (path, directory) = self.cgroup.insert(found(pid, &self.unit.id.unit)?);
         enable_missing(path, directory, &self.plan.writes)?;
         self.plan.writes.iter().try_for_each(|write| limits::set(directory, write))?;
-        self.plan.devices.as_ref().map_or(Ok(()), |program| program.attach(directory.as_fd()))
+        devices::guard(directory.as_fd(), self.plan.devices.as_ref())?;
+        self.plan.owner.map_or(Ok(()), |owner| delegation::give(directory, owner))
     }
 
     /// Where the cgroup lies, once it is made.
@@ -134,13 +135,18 @@ impl Scope {
 impl Drop for Scope {
     fn drop(&mut self) {
         let Some(mut manager) = self.manager.take().filter(|manager| manager.asked_for_unit) else { return };
-        let killed = self.cgroup.as_ref().map(|(_, directory)| directory.write("cgroup.kill", "1"));
-        let ending: Ending = match killed {
-            // With its last process the unit has ended, or `delete --force` was here, and what has the same name now
-            // is another container's.
-            Some(Err(error)) if is_gone(&error) => Manager::reset,
-            _ => Manager::stop,
-        };
+        let ending: Ending =
+            match self.cgroup.as_ref().map(|(_, directory)| (directory.read("cgroup.events"), directory)) {
+                // With its last process the unit has ended, or `delete --force` was here, and what has the same name now
+                // is another container's.
+                Some((Err(error), _)) if is_gone(&error) => Manager::reset,
+                Some((_, directory)) => {
+                    // systemd would ask politely first, and wait for long.
+                    let _ = directory.kill();
+                    Manager::stop
+                }
+                None => Manager::stop,
+            };
         // There is nobody to tell of a failure: the error that led here is the one to report.
         if ending(&mut manager, &Wait::start(ANSWER, None)).is_err() {
             drop(manager);
