@@ -7,6 +7,9 @@ BUILT = $(or $(CARGO_TARGET_DIR),target)
 # Needs an explicit --target: without it RUSTFLAGS would reach procedural macros, which are shared objects.
 STATIC = -C target-feature=+crt-static
 BINARY = target/release/onggi
+PROBE = $(abspath $(BUILT))/debug/examples/probe
+# The test program is run by the user, cargo and all that it needs by root.
+AS_USER = 'target."cfg(unix)".runner = ["integration/enter", "integration/as-user", "onggi-test"]'
 BINARY_LIMIT = 4194304
 DENY_VERSION = 0.20.2
 SCRIPTS = .ci/run benches/run $(shell find integration -type f -perm -u+x)
@@ -64,9 +67,10 @@ unit: ## unit tests: pure code, no root needed
 probe: ## the static program that the integration tests run inside containers
 	$(CARGO) rustc --locked --example probe -- -Ctarget-feature=+crt-static -Cstrip=symbols
 
-integration: ## integration tests against the release binary (as root, after setup, release, probe)
+integration: ## integration tests against the release binary, as root and as a user (as root, after setup, release, probe)
 	$(CARGO) test --locked --test integration --no-run
 	ONGGI_BIN="$(CURDIR)/$(BINARY)" integration/enter $(CARGO) test --locked --test integration
+	ONGGI_BIN="$(CURDIR)/$(BINARY)" ONGGI_TEST_PROBE="$(PROBE)" $(CARGO) test --locked --test integration --config $(AS_USER)
 
 vm: ## the test machine: a Debian with systemd and all cgroup controllers, under QEMU (as root)
 	@integration/install vm

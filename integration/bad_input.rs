@@ -1,7 +1,7 @@
 //! Bad input to every verb: a clear error that names field or file, and nothing left behind. Bad values inside
 //! config.json are in `bad_values.rs`.
 
-use crate::harness::{Bundle, Invocation, Outcome, Snapshot, is_peer};
+use crate::harness::{Bundle, Invocation, Outcome, Snapshot, is_peer, needs_root};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -146,7 +146,10 @@ fn unwritable_root() {
             Invocation::runtime(&logs, ["--root", root, "create", "-b", dir, &bundle.id]).run()
         });
     }
-    // A read-only file system, in a mount namespace of its own.
+    if !needs_root("a state directory on a read-only file system", "it has to be mounted") {
+        return;
+    }
+    // In a mount namespace of its own.
     let wrapper = ["unshare", "-m", "sh", "-c", "mount -t tmpfs -o ro x /mnt && exec \"$@\"", "-"];
     refused(&bundle, &["read-only file system"], || {
         Invocation::runtime(&logs, ["--root", "/mnt/state", "create", "-b", dir, &bundle.id]).under(&wrapper).run()

@@ -4,7 +4,9 @@
 //! dropped, and what this machine cannot grant is taken out with a line that says so. The values taken out are
 //! tried as well: they must give an error that names the field.
 
-use crate::harness::{Bundle, Report, apparmor_profile, capability_mask, has_apparmor, needs, skip, test_cgroup};
+use crate::harness::{
+    Bundle, Report, apparmor_profile, caller, capability_mask, has_apparmor, is_rootless, needs, skip, test_cgroup,
+};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -20,8 +22,22 @@ const CONFIGS: [(&str, &str); 4] = [
 fn captured(name: &str) -> Bundle {
     let (_, text) = CONFIGS.iter().find(|(known, _)| *known == name).expect("a captured config");
     let mut bundle = Bundle::new();
-    bundle.config = serde_json::from_str(text).expect("JSON");
+    bundle.config = caller::adapted(serde_json::from_str(text).expect("JSON"));
     bundle.set("/root/path", json!("rootfs")).unset("/hooks");
+    if is_rootless() && !bundle.get("/process/user/additionalGids").is_null() {
+        skip(&format!("{name}: additionalGids"), "needs root: no user may drop or add groups");
+        bundle.unset("/process/user/additionalGids");
+    }
+    if is_rootless() {
+        // Of groups that the user namespace knows, and devices that the host has.
+        let ping = "/linux/sysctl/net.ipv4.ping_group_range";
+        if !bundle.get(ping).is_null() {
+            bundle.set(ping, json!("0 65535"));
+        }
+        if let Some(devices) = bundle.config["linux"]["devices"].as_array_mut() {
+            devices.retain(|device| Path::new(device["path"].as_str().unwrap()).exists());
+        }
+    }
     let group = format!("{}/{}", test_cgroup(), bundle.id);
     bundle.set("/linux/cgroupsPath", json!(group));
     let sources = bundle.path().join("sources");
@@ -72,7 +88,7 @@ fn adapted(name: &str) -> Bundle {
 /// The highest value we may set: our own hard limit without CAP_SYS_RESOURCE.
 fn own_hard_limit(kind: &str) -> u64 {
     let resource_capability = 1_u64 << 24;
-    if own_bounding() & resource_capability != 0 {
+    if own_capabilities("CapEff") & resource_capability != 0 {
         return u64::MAX;
     }
     let title = match kind {
@@ -85,9 +101,9 @@ fn own_hard_limit(kind: &str) -> u64 {
     line[title.len()..].split_whitespace().nth(1).unwrap().parse().unwrap_or(u64::MAX)
 }
 
-fn own_bounding() -> u64 {
+fn own_capabilities(set: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let mask = status.lines().find_map(|line| line.strip_prefix("CapBnd:")).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix(&format!("{set}:"))).unwrap();
     u64::from_str_radix(mask.trim(), 16).unwrap()
 }
 
@@ -106,7 +122,9 @@ fn compare(name: &str) -> (Bundle, Report) {
         ("ambient", "CapAmb"),
     ] {
         let asked = capability_mask(bundle.get(&format!("/process/capabilities/{key}")));
-        assert_eq!(seen.capabilities(set), asked & own_bounding(), "{name}: {set}");
+        // A new user namespace has them all.
+        let grantable = if is_rootless() { u64::MAX } else { own_capabilities("CapBnd") };
+        assert_eq!(seen.capabilities(set), asked & grantable, "{name}: {set}");
     }
     let mut env: Vec<&str> =
         bundle.get("/process/env").as_array().unwrap().iter().map(|entry| entry.as_str().unwrap()).collect();
@@ -206,8 +224,10 @@ fn docker_privileged() {
             continue;
         }
         assert_eq!(found["rdev"], format!("{}:{}", device["major"], device["minor"]), "{path}");
-        assert_eq!((&found["uid"], &found["gid"]), (&device["uid"], &device["gid"]), "{path}");
-        assert_eq!(found["mode"], device["fileMode"].as_u64().unwrap() & 0o777, "{path}");
+        if !is_rootless() {
+            assert_eq!((&found["uid"], &found["gid"]), (&device["uid"], &device["gid"]), "{path}");
+            assert_eq!(found["mode"], device["fileMode"].as_u64().unwrap() & 0o777, "{path}");
+        }
     }
     bundle.script("mkdir /mnt && mount -t tmpfs x /mnt && echo mounted; cat /dev/kmsg > /dev/null & sleep 0.1; true");
     assert!(bundle.run().ok().stdout.starts_with("mounted\n"), "privileged may mount");

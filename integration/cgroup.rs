@@ -1,6 +1,6 @@
 //! `linux.cgroupsPath` and `linux.resources`: where the process is, what is enforced, what cannot be.
 
-use crate::harness::{Bundle, Snapshot, is_peer, needs, test_cgroup, wait_until};
+use crate::harness::{Bundle, Snapshot, is_peer, is_rootless, needs, needs_root, test_cgroup, wait_until};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -118,6 +118,9 @@ fn a_frozen_container_is_paused_and_can_be_killed() {
 /// The captured engines' rules, and what is always allowed.
 #[test]
 fn device_rules_are_enforced() {
+    if !needs_root("device rules", "no user may load them") {
+        return;
+    }
     let mut bundle = Bundle::new();
     bundle.capabilities(&["CAP_MKNOD"]);
     let seen = bundle.probe(&["devices"]);
@@ -134,6 +137,9 @@ fn device_rules_are_enforced() {
 
 #[test]
 fn device_rules_are_evaluated_in_order() {
+    if !needs_root("the order of device rules", "no user may load them") {
+        return;
+    }
     let mut bundle = Bundle::new();
     bundle.capabilities(&["CAP_MKNOD"]);
     bundle.set(
@@ -177,6 +183,9 @@ const WITHOUT_CONTROLLERS: &str = r#"
 
 #[test]
 fn a_limit_whose_controller_is_missing_is_an_error_that_names_it() {
+    if !needs_root("a limit without its controller", "it takes a view of cgroups without controllers") {
+        return;
+    }
     let wrapper = ["sh", "-c", WITHOUT_CONTROLLERS, "-"];
     for (controller, resources, field) in [
         ("memory", json!({"memory": {"limit": 67_108_864}}), "linux.resources.memory"),
@@ -271,6 +280,9 @@ fn swap_without_or_below_the_memory_limit_is_refused() {
 /// A fresh cgroup2 mount in the initial cgroup namespace would reset the machine's own mount flags, for everybody.
 #[test]
 fn flags_of_the_hosts_cgroup_mount_stay() {
+    if !needs_root("flags of the cgroup2 mount", "they have to be set first") {
+        return;
+    }
     if is_peer() {
         return; // All three peers reset them.
     }
@@ -327,7 +339,7 @@ fn a_cgroup_that_was_killed_before_can_be_used() {
 fn a_caller_whose_cgroup_was_killed_before_can_make_containers() {
     for user_namespace in [false, true] {
         let mut bundle = Bundle::new();
-        if user_namespace {
+        if user_namespace && !is_rootless() {
             bundle.namespace("user", None);
             let map = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
             bundle.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
@@ -347,6 +359,9 @@ fn a_caller_whose_cgroup_was_killed_before_can_make_containers() {
 /// without privileges.
 #[test]
 fn rootless_goes_without_a_cgroup_that_it_may_not_make() {
+    if !needs_root("root without cgroups", "it is about a root that is said to be rootless") {
+        return;
+    }
     let mut bundle = Bundle::new();
     bundle.by_hand().args(&["/bin/echo", "ran"]);
     bundle.save();

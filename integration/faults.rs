@@ -1,10 +1,12 @@
 //! What is left when onggi is killed, or a system call fails, at any point: swept over the system calls of `create`,
 //! `start`, `run` and `delete` by strace(1), sampled so that it stays short.
 
-use crate::harness::{Bundle, Outcome, Snapshot, Trace, is_peer};
+use crate::harness::{Bundle, Outcome, Snapshot, Trace, is_peer, is_rootless};
 
-/// About as many injections as one test makes.
-const SAMPLE: usize = 60;
+/// About as many injections as one test makes; for users, whose paths through the code are mostly the same, a few.
+fn sample() -> usize {
+    if is_rootless() { 12 } else { 60 }
+}
 
 /// One injection: the `number`th call of `call` in any process.
 #[derive(Debug)]
@@ -50,7 +52,7 @@ fn points(trace: &Trace, wanted: impl Fn(&str) -> bool) -> Vec<Point> {
         .filter(|(call, _)| !call.is_empty() && !BORING.contains(call) && wanted(call))
         .flat_map(|(call, count)| (1..=count).map(move |number| Point { call: call.to_owned(), number }))
         .collect();
-    let step = all.len().div_ceil(SAMPLE).max(1);
+    let step = all.len().div_ceil(sample()).max(1);
     // Another part of them each day.
     let days = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / 86400;
     let first = usize::try_from(days).unwrap() % step;
@@ -67,7 +69,7 @@ fn inject(invocation: crate::harness::Invocation, point: &Point, what: &str) -> 
 
 fn sleeper() -> Bundle {
     let mut bundle = Bundle::new();
-    bundle.args(&["/bin/sleep", "100"]);
+    bundle.map_self().args(&["/bin/sleep", "100"]);
     bundle.warm_up();
     bundle
 }
@@ -223,7 +225,7 @@ fn run_with_a_failing_call_anywhere() {
         return;
     }
     let mut bundle = Bundle::new();
-    bundle.args(&["/bin/true"]);
+    bundle.map_self().args(&["/bin/true"]);
     bundle.run().ok();
     let before = Snapshot::of(&bundle);
     let trace = Trace::of(bundle.start_with("run", &[]), &bundle.logs(), "all");

@@ -1,6 +1,6 @@
 //! `hooks`: all six kinds, when they run, where, with what, and what their failure does.
 
-use crate::harness::{Bundle, Snapshot, is_peer, patience, wait_until};
+use crate::harness::{Bundle, Snapshot, is_peer, needs_root, patience, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -118,6 +118,9 @@ fn namespaces_and_directories() {
 /// What CDI and NVIDIA setups do: find mounts and devices made, and add to them before the pivot.
 #[test]
 fn hooks_can_mount_into_the_container() {
+    if !needs_root("hooks that mount into the container", "the init process is hidden from users") {
+        return;
+    }
     let mut bundle = Bundle::new();
     fs::write(bundle.logs().join("extra"), "extra\n").unwrap();
     fs::write(bundle.rootfs().join("data/runtime"), "").unwrap();

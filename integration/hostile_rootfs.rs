@@ -1,7 +1,7 @@
 //! Images made to lead the runtime astray: every path it touches replaced by something else. Whether it refuses or
 //! resolves inside, the host stays as it was. Tests are named after the advisories they answer.
 
-use crate::harness::{Bundle, Pty, Snapshot, is_peer, patience};
+use crate::harness::{Bundle, Pty, Snapshot, is_peer, is_rootless, patience};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -153,7 +153,10 @@ fn console_of_the_image_is_not_followed_out() {
 /// CVE-2025-31133, 2025-62161, 2026-88265: the null device that masks and stdio use is proven to be one.
 #[test]
 fn null_device_is_proven() {
-    for replacement in ["absolute", "to-file", "file", "zero", "tty", "none"] {
+    // A user can make no nodes, and has the host's bound over whatever file there is.
+    let all = ["absolute", "to-file", "none", "file", "zero", "tty"];
+    for replacement in if is_rootless() { &all[..3] } else { &all[..] } {
+        let replacement = *replacement;
         let (mut bundle, canary) = with_canary();
         without_dev_mounts(&mut bundle);
         let null = bundle.rootfs().join("dev/null");

@@ -159,7 +159,7 @@ fn pids() {
 }
 
 /// `major:minor` of a whole disk of this machine.
-fn disk() -> Option<(u32, u32)> {
+pub fn disk() -> Option<(u32, u32)> {
     let names = ["vda", "sda", "nvme0n1", "xvda", "mmcblk0", "vdb", "sdb"];
     let text = names.iter().find_map(|name| fs::read_to_string(format!("/sys/block/{name}/dev")).ok())?;
     let (major, minor) = text.trim().split_once(':')?;

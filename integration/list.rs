@@ -1,6 +1,6 @@
 //! `list`: table, JSON and ids alone.
 
-use crate::harness::{Bundle, Outcome};
+use crate::harness::{Bundle, Outcome, caller};
 use serde_json::json;
 use std::fs;
 
@@ -39,7 +39,7 @@ fn table() {
     assert_eq!((rows[1][0], rows[1][2]), (ids[1].as_str(), "created"), "sorted by id");
     assert_eq!((rows[2][0], rows[2][2]), (ids[0].as_str(), "running"));
     assert_eq!(rows[1][3], bundle.path().to_str().unwrap());
-    assert_eq!(rows[1][5], "root");
+    assert_eq!(rows[1][5], caller::name());
     let column = text.find("PID").unwrap();
     assert!(text.lines().all(|line| line[..column].ends_with("   ")), "columns are three spaces apart:\n{text}");
     clean(&bundle, &ids);
@@ -54,7 +54,7 @@ fn as_json() {
     assert_eq!(found.as_array().unwrap().len(), 2);
     assert_eq!(
         (&found[0]["id"], &found[0]["status"], &found[0]["owner"]),
-        (&json!(ids[1]), &json!("created"), &json!("root"))
+        (&json!(ids[1]), &json!("created"), &json!(caller::name()))
     );
     assert_eq!(found[1]["annotations"]["k"], "v");
     clean(&bundle, &ids);

@@ -32,7 +32,7 @@ fn rlimits() {
 fn a_very_low_nofile_works() {
     let mut bundle = Bundle::new();
     for number in 0..20 {
-        bundle.mount(&format!("/tmp/m{number}"), "bind", "/etc", &["bind", "ro"]);
+        bundle.mount(&format!("/tmp/m{number}"), "bind", "/etc", &["rbind", "ro"]);
     }
     bundle.mount("/tmp", "tmpfs", "tmpfs", &[]);
     let mounts = bundle.config["mounts"].as_array_mut().unwrap();

@@ -1,7 +1,7 @@
 //! Where `/` is shared, as systemd makes it, nothing that the runtime or a container mounts reaches the host: the
 //! host's mount table does not change, not even for a moment.
 
-use crate::harness::{Bundle, Invocation, Outcome, binary, is_peer, probe_path};
+use crate::harness::{Bundle, Invocation, Outcome, binary, is_peer, needs_root, probe_path};
 use serde_json::{Value, json};
 use std::fs;
 use std::process::Command;
@@ -42,6 +42,9 @@ fn mounting(volume_options: &[&str]) -> Bundle {
 
 #[test]
 fn the_watch_sees_mounts_that_are_undone_at_once() {
+    if !needs_root("propagation of mounts", "they have to be watched in a mount namespace") {
+        return;
+    }
     let bundle = Bundle::new();
     let mut command = Command::new("sh");
     command.args(["-c", "mount -t tmpfs x /mnt && umount /mnt"]);
@@ -51,6 +54,9 @@ fn the_watch_sees_mounts_that_are_undone_at_once() {
 
 #[test]
 fn runs_change_nothing() {
+    if !needs_root("propagation of mounts", "they have to be watched in a mount namespace") {
+        return;
+    }
     let mut bundle = Bundle::new();
     bundle.args(&["/bin/true"]);
     check(&bundle);
@@ -63,6 +69,9 @@ fn runs_change_nothing() {
 
 #[test]
 fn sealing_changes_nothing() {
+    if !needs_root("propagation of mounts", "they have to be watched in a mount namespace") {
+        return;
+    }
     let mut bundle = Bundle::new();
     bundle.args(&["/bin/true"]);
     for seal in ["clone", "memfd"] {
@@ -73,6 +82,9 @@ fn sealing_changes_nothing() {
 
 #[test]
 fn a_container_with_hooks_changes_nothing() {
+    if !needs_root("propagation of mounts", "they have to be watched in a mount namespace") {
+        return;
+    }
     let mut bundle = Bundle::new();
     let mounting = "mount -t tmpfs x /mnt && mount -t tmpfs y rootfs/data";
     let hook = |script: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]);
@@ -84,6 +96,9 @@ fn a_container_with_hooks_changes_nothing() {
 
 #[test]
 fn a_user_namespace_changes_nothing() {
+    if !needs_root("propagation of mounts", "they have to be watched in a mount namespace") {
+        return;
+    }
     let mut bundle = Bundle::new();
     bundle.namespace("user", None).args(&["/bin/true"]);
     for kind in ["uid", "gid"] {
@@ -94,6 +109,9 @@ fn a_user_namespace_changes_nothing() {
 
 #[test]
 fn mounts_of_the_container_stay_inside() {
+    if !needs_root("propagation of mounts", "they have to be watched in a mount namespace") {
+        return;
+    }
     for propagation in [Value::Null, json!("private"), json!("rprivate"), json!("slave"), json!("unbindable")] {
         for options in [&["rbind"][..], &["rbind", "rprivate"], &["bind", "rslave"], &["rbind", "rshared"]] {
             let mut bundle = mounting(options);
@@ -108,6 +126,9 @@ fn mounts_of_the_container_stay_inside() {
 /// What `rootfsPropagation: shared` and a shared volume are for, and the only way out.
 #[test]
 fn a_shared_volume_reaches_the_host_and_nothing_else_does() {
+    if !needs_root("propagation of mounts", "they have to be watched in a mount namespace") {
+        return;
+    }
     let mut bundle = mounting(&["rbind", "rshared"]);
     bundle.set("/linux/rootfsPropagation", json!("shared"));
     let seen = watched(bundle.start_with("run", &[]), "true").json();
@@ -122,6 +143,9 @@ fn a_shared_volume_reaches_the_host_and_nothing_else_does() {
 
 #[test]
 fn a_life_by_single_commands_changes_nothing() {
+    if !needs_root("propagation of mounts", "they have to be watched in a mount namespace") {
+        return;
+    }
     if is_peer() {
         return;
     }
@@ -141,6 +165,9 @@ fn a_life_by_single_commands_changes_nothing() {
 /// The namespace to join is shared with the host: the container's root would show there.
 #[test]
 fn joining_a_shared_mount_namespace_is_refused() {
+    if !needs_root("propagation of mounts", "they have to be watched in a mount namespace") {
+        return;
+    }
     if is_peer() {
         return;
     }

@@ -109,6 +109,29 @@ fn a_failed_unit_of_the_same_name_is_reset_once() {
     later(&systemd, &bundle, &["delete", "--force"]).ok();
 }
 
+#[test]
+fn update_tells_systemd_and_takes_the_change_back_when_it_refuses() {
+    if is_peer() || !needs("cpu", "update with the systemd driver") {
+        return;
+    }
+    for (mood, weight) in [(Mood::Willing, "59"), (Mood::Rigid, "100")] {
+        let bundle = sleeping();
+        let systemd = Systemd::serve(&bundle, mood);
+        systemd.with(by_systemd(&bundle, "create", &[])).run().ok();
+        systemd.methods();
+        let updated = later(&systemd, &bundle, &["update", "--cpu-share", "512"]);
+        match mood {
+            Mood::Rigid => updated.exits(1).says("of its limits: systemd refuses to change it: not you"),
+            _ => updated.ok().quiet(),
+        };
+        assert_eq!(systemd.methods(), ["Hello", "SetUnitProperties"]);
+        assert_eq!(systemd.properties(), ["CPUWeight=uint64 59"]);
+        let file = unit_directory(&unit(&bundle)).join("cpu.weight");
+        assert_eq!(std::fs::read_to_string(file).unwrap().trim(), weight);
+        later(&systemd, &bundle, &["delete", "--force"]).ok();
+    }
+}
+
 /// `create` with a systemd in this mood: exit status 1, `text` on stderr, nothing left, and what was said to systemd.
 #[track_caller]
 fn check_failure(mood: Mood, text: &str) -> Vec<String> {

@@ -38,12 +38,13 @@ fn an_old_run_does_not_clean_up_the_new_container() {
             return;
         }
         let mut bundle = Bundle::new();
-        bundle.args(&["/bin/sleep", "100"]);
+        bundle.script("echo up; exec sleep 100");
         if !private {
             bundle.without_namespace("pid");
         }
         let old = bundle.start_with("run", &[]).spawn();
-        wait_until("it runs", || bundle.verb("state", &[]).stdout.contains("\"running\""));
+        // Said by the program, and known to the state file.
+        wait_until("it runs", || old.stdout() == "up\n" && bundle.verb("state", &[]).stdout.contains("\"running\""));
         old.signal(Signal::SIGSTOP);
         bundle.verb("delete", &["--force"]).ok();
         bundle.start_with("run", &["-d"]).run().ok();

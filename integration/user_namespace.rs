@@ -1,14 +1,17 @@
 //! `linux.namespaces` of type user with `uidMappings` and `gidMappings`.
 
-use crate::harness::Bundle;
+use crate::harness::{Bundle, caller, is_rootless, needs_root};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
 
-/// Container ids 0 to 65535 are host ids 100000 and up.
+/// Container ids 0 to 65535 are host ids 100000 and up; for users, what all their containers have.
 fn mapped() -> Bundle {
     let mut bundle = Bundle::new();
+    if is_rootless() {
+        return bundle;
+    }
     bundle.namespace("user", None);
     let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
     bundle.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
@@ -16,8 +19,16 @@ fn mapped() -> Bundle {
     bundle
 }
 
+/// The host's id for the container's `id`.
+fn on_host(id: u32) -> u32 {
+    if is_rootless() { caller::on_host(id) } else { 100_000 + id }
+}
+
 /// Everything below `dir` to host id 100000, which is container root.
 fn give(dir: &PathBuf) {
+    if is_rootless() {
+        return;
+    }
     std::os::unix::fs::lchown(dir, Some(100_000), Some(100_000)).unwrap();
     if fs::symlink_metadata(dir).unwrap().is_dir() {
         for entry in fs::read_dir(dir).unwrap().flatten() {
@@ -30,9 +41,12 @@ fn give(dir: &PathBuf) {
 fn maps_are_written_and_the_process_is_root_inside() {
     let mut bundle = mapped();
     let seen = bundle.report();
-    let map: Vec<&str> = seen.json["uid_map"].as_str().unwrap().split_whitespace().collect();
-    assert_eq!(map, ["0", "100000", "65536"]);
-    assert_eq!(seen.json["gid_map"], seen.json["uid_map"]);
+    let first = seen.json["uid_map"].as_str().unwrap().lines().next().unwrap().to_owned();
+    let size = if is_rootless() { 1 } else { 65536 };
+    assert_eq!(first.split_whitespace().collect::<Vec<_>>().join(" "), format!("0 {} {size}", on_host(0)));
+    if !is_rootless() {
+        assert_eq!(seen.json["gid_map"], seen.json["uid_map"]);
+    }
     assert_eq!(seen.numbers("Uid"), [0; 4]);
     assert_eq!(seen.numbers("Gid"), [0; 4]);
     assert_eq!(seen.json["setgroups"], "allow");
@@ -40,7 +54,7 @@ fn maps_are_written_and_the_process_is_root_inside() {
     assert_ne!(seen.json["namespaces"]["user"], own.to_str().unwrap());
     seen.assert_mount("/dev/mqueue", "mqueue", &[]);
     // The kernel shows it as the initial user namespace sees it.
-    seen.assert_mount("/dev/pts", "devpts", &["gid=100005"]);
+    seen.assert_mount("/dev/pts", "devpts", &[&format!("gid={}", on_host(5))]);
 }
 
 #[test]
@@ -49,7 +63,7 @@ fn the_host_sees_mapped_ids() {
     bundle.args(&["/bin/sleep", "100"]).set("/process/user", json!({"uid": 1000, "gid": 1000}));
     bundle.start_with("run", &["-d"]).run().ok();
     let meta = fs::metadata(format!("/proc/{}", bundle.pid())).unwrap();
-    assert_eq!((meta.uid(), meta.gid()), (101_000, 101_000));
+    assert_eq!((meta.uid(), meta.gid()), (on_host(1000), on_host(1000)));
 }
 
 /// In two waves: mqueue's root takes its owner when the IPC namespace is made.
@@ -68,9 +82,10 @@ fn every_other_namespace_belongs_to_the_user_namespace() {
 #[test]
 fn several_ranges() {
     let mut bundle = mapped();
+    let [first, second, third] = if is_rootless() { [0, 100, 50].map(on_host) } else { [100_000, 200_000, 300_000] };
     let map = json!([
-        {"containerID": 0, "hostID": 100_000, "size": 1}, {"containerID": 1, "hostID": 200_000, "size": 10},
-        {"containerID": 1000, "hostID": 300_000, "size": 1},
+        {"containerID": 0, "hostID": first, "size": 1}, {"containerID": 1, "hostID": second, "size": 10},
+        {"containerID": 1000, "hostID": third, "size": 1},
     ]);
     bundle.set("/linux/uidMappings", map).set("/process/user/uid", json!(1000));
     let seen = bundle.report();
@@ -120,7 +135,7 @@ fn joined_by_path() {
 #[test]
 fn needs_mappings() {
     let mut bundle = Bundle::new();
-    bundle.namespace("user", None).args(&["/bin/true"]);
+    bundle.unset("/linux/uidMappings").unset("/linux/gidMappings").namespace("user", None).args(&["/bin/true"]);
     bundle.run().exits(1).says("no uid mappings found");
     bundle.set("/linux/uidMappings", json!([{"containerID": 0, "hostID": 100_000, "size": 10}]));
     bundle.run().exits(1).says("no gid mappings found");
@@ -132,7 +147,7 @@ fn ids_outside_of_the_map_are_refused() {
     bundle.args(&["/bin/true"]).set("/process/user/uid", json!(70_000));
     bundle.run().exits(1).says("unmapped");
     bundle.set("/process/user/uid", json!(0)).set("/process/user/additionalGids", json!([70_000]));
-    bundle.run().exits(1).says("unmapped");
+    bundle.run().exits(1).says(if is_rootless() { "cannot set any additional groups" } else { "unmapped" });
 }
 
 #[test]
@@ -146,6 +161,9 @@ fn overlapping_maps_are_refused() {
 
 #[test]
 fn capabilities_are_worthless_outside() {
+    if !needs_root("a file of root in a container", "a user has none") {
+        return;
+    }
     let mut bundle = mapped();
     // A file of host root, in a directory of the container: mode 0600 holds against container root.
     let secret = bundle.rootfs().join("data/secret");
@@ -163,6 +181,9 @@ fn capabilities_are_worthless_outside() {
 /// CAP_SYS_ADMIN: its mounts are clones of its own namespace's, in which the kernel has locked them.
 #[test]
 fn flags_and_covers_of_the_hosts_mounts_are_locked() {
+    if !needs_root("flags and covers of mounts", "they have to be mounted first") {
+        return;
+    }
     let mut bundle = mapped();
     let shared = bundle.path().join("shared");
     fs::create_dir(&shared).unwrap();
@@ -203,6 +224,9 @@ fn namespace_files_can_be_bound() {
 
 #[test]
 fn what_is_mounted_below_a_source_comes_along_or_is_refused() {
+    if !needs_root("what is mounted below a source", "it has to be mounted first") {
+        return;
+    }
     let mut bundle = mapped();
     let shared = bundle.path().join("shared");
     fs::create_dir_all(shared.join("below")).unwrap();
@@ -231,6 +255,9 @@ fn hooks_with_a_root_in_a_private_directory() {
 /// A user namespace that is joined gives every capability back, whatever the caller's bounding set was.
 #[test]
 fn joined_namespaces_bring_no_capability_beyond_the_config() {
+    if !needs_root("joining with few capabilities", "a user has none to drop") {
+        return;
+    }
     let mut donor = mapped();
     donor.args(&["/bin/sleep", "100"]);
     donor.start_with("run", &["-d"]).run().ok();

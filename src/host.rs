@@ -18,6 +18,8 @@ const LARGEST_FILE: usize = 1 << 20;
 pub struct Host {
     /// Effective user id of onggi.
     pub euid: u32,
+    /// Effective group id of onggi.
+    pub egid: u32,
     /// Whether onggi runs inside a user namespace other than the initial one.
     pub in_user_namespace: bool,
     /// Number of threads of this process.
@@ -47,6 +49,7 @@ impl Host {
         let status = status.map_err(|error| odd(error.to_string()))?;
         Ok(Self {
             euid: machine::effective_uid(),
+            egid: machine::effective_gid(),
             in_user_namespace: machine::in_user_namespace(),
             threads: status.threads,
             bounding: status.capbnd.ok_or_else(|| odd("no CapBnd".to_owned()))?,

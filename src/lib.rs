@@ -98,10 +98,13 @@
 //! | pressure stall information, `memory.peak` | 4.20, 5.19 | `events` | left out of the statistics |
 //! | systemd and a bus | | `--systemd-cgroup` | refused |
 //! | systemd 252, 253 | | `cpu.idle` and `memory.oom.group` as properties of the unit | written to the cgroup alone |
+//! | `memory.reclaim` | 5.19 | `update` of a memory limit below what is in use | a temporary `memory.high` |
 //! | BFQ's weights | 5.0 | `blockIO.weight` | `io.weight`, converted |
 //! | right to load device programs | | `resources.devices` | refused; passed over in a user namespace, where nobody makes nodes |
 //! | list of files to delegate | 4.15 | giving the container its cgroup | the three files that are always on it |
 //! | right to make device nodes | | `/dev` | the host's nodes are bound |
+//! | CAP_SETUID, CAP_SETGID | | `linux.uidMappings`, `linux.gidMappings` | newuidmap(1) and newgidmap(1); neither for the own id alone |
+//! | right to make cgroups | | limits | no cgroup, if the config asks for none and no limits; refused otherwise |
 //! | `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV` | 5.19 | nothing yet: only `features` tells of it | left out |
 //! | a capability | | `process.capabilities` | left out with a warning, as the specification wants |
 //! | session keyrings | | the container's own keyring | there are no keys to protect |

@@ -1,5 +1,7 @@
 //! Spec and Host to Plan: every default filled in, every conflict refused, no file touched.
 
+mod rootless;
+
 use crate::bundle::Bundle;
 use crate::cgroup::{self, Place};
 use crate::container::id::ContainerId;
@@ -66,6 +68,7 @@ impl Plan {
         let mut warnings = bundle.warnings.clone();
         refuse_unsupported(spec)?;
         let namespaces = namespaces::plan(spec, &bundle.dir)?;
+        rootless::check(spec, host, &namespaces)?;
         let process = plan_process(spec, host, options, &namespaces, &mut warnings)?;
         let linux = spec.linux().as_ref();
         let hooks = hooks::plan(spec.hooks().as_ref())?;
@@ -143,21 +146,24 @@ fn plan_process(
         }
         _ => {}
     }
-    let ranges = |maps: &[IdMap]| maps.iter().map(|map| (map.container, map.size)).collect::<Vec<_>>();
     let (uids, gids) = (ranges(&namespaces.uid_map), ranges(&namespaces.gid_map));
-    let mapped = namespaces.origin(CloneFlags::USER) == Origin::New;
     let input = process::Input {
         host,
         id: options.id.as_str(),
         user_namespace: namespaces.lists(CloneFlags::USER),
-        uid_ranges: mapped.then_some(uids.as_slice()),
-        gid_ranges: mapped.then_some(gids.as_slice()),
+        uid_ranges: uids.as_deref(),
+        gid_ranges: gids.as_deref(),
         keyring: options.keyring,
         annotations: spec.annotations().as_ref(),
         inherited: options.inherited,
         linux: spec.linux().as_ref(),
     };
     process::plan(process, &input, warnings)
+}
+
+/// The ids that maps of ours have inside; without a new user namespace there are none, and ids are not checked.
+fn ranges(maps: &[IdMap]) -> Option<Vec<(u32, u32)>> {
+    (!maps.is_empty()).then(|| maps.iter().map(|map| (map.container, map.size)).collect())
 }
 
 fn plan_cgroup(
@@ -203,6 +209,7 @@ fn plan_rootfs(
     hooks: &Hooks,
     warnings: &mut Vec<String>,
 ) -> Result<rootfs::Plan> {
+    let (uids, gids) = (ranges(&namespaces.uid_map), ranges(&namespaces.gid_map));
     let input = rootfs::Input {
         root: bundle.spec.root().as_ref(),
         mounts: bundle.spec.mounts().as_deref(),
@@ -216,6 +223,10 @@ fn plan_rootfs(
         user_namespace: namespaces.lists(CloneFlags::USER),
         cgroup_namespace: namespaces.lists(CloneFlags::CGROUP),
         network_namespace: namespaces.lists(CloneFlags::NETWORK),
+        pid_namespace: namespaces.lists(CloneFlags::PID),
+        ipc_namespace: namespaces.lists(CloneFlags::IPC),
+        uid_ranges: uids.as_deref(),
+        gid_ranges: gids.as_deref(),
         pivot: options.pivot,
         hooks: hooks.run_before_pivot(),
     };

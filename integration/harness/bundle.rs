@@ -1,7 +1,9 @@
 //! A bundle in a directory of its own, with a state root and a container id that no other test has.
 
 use super::command::words;
-use super::{Invocation, Outcome, Report, binary, probe_path, test_cgroup, test_slice, wait_until};
+use super::{
+    Invocation, Outcome, Report, binary, caller, is_rootless, probe_path, test_cgroup, test_slice, wait_until,
+};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -38,10 +40,10 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// A busybox root filesystem and the `spec` template with `terminal` off.
+    /// A busybox root filesystem and the `spec` template with `terminal` off; with a user namespace if we are not root.
     pub fn new() -> Self {
         let config: Value = serde_json::from_str(template()).expect("the template is JSON");
-        let mut bundle = Self::empty(config);
+        let mut bundle = Self::empty(caller::adapted(config));
         bundle.set("/process/terminal", json!(false));
         bundle.make_rootfs();
         bundle
@@ -177,17 +179,46 @@ impl Bundle {
         self
     }
 
-    /// Takes the namespace out of the config.
+    /// Takes the namespace out of the config. Under a user namespace what shows it can't be mounted any more: the host's
+    /// is bound.
     pub fn without_namespace(&mut self, kind: &str) -> &mut Self {
-        self.config["linux"]["namespaces"].as_array_mut().expect("namespaces").retain(|ns| ns["type"] != kind);
+        self.unlist_namespace(kind);
+        if is_rootless() {
+            caller::bind_what_shows(kind, &mut self.config);
+        }
         self
+    }
+
+    fn unlist_namespace(&mut self, kind: &str) {
+        self.config["linux"]["namespaces"].as_array_mut().expect("namespaces").retain(|ns| ns["type"] != kind);
     }
 
     /// Adds a namespace, by path if one is given.
     pub fn namespace(&mut self, kind: &str, path: Option<&Path>) -> &mut Self {
-        self.without_namespace(kind);
+        self.unlist_namespace(kind);
+        if kind == "user" && path.is_some() {
+            // It has its maps already.
+            self.unset("/linux/uidMappings").unset("/linux/gidMappings");
+        }
         let entry = path.map_or_else(|| json!({ "type": kind }), |path| json!({ "type": kind, "path": path }));
         self.set("/linux/namespaces/-", entry)
+    }
+
+    /// Has the container know the caller's own id alone, if the caller is a user: for tests under strace(1), which takes
+    /// from newuidmap(1) the rights to map more.
+    pub fn map_self(&mut self) -> &mut Self {
+        if is_rootless() {
+            for (field, own) in [("uidMappings", caller::uid()), ("gidMappings", caller::gid())] {
+                let map = json!([{"containerID": 0, "hostID": own, "size": 1}]);
+                self.set(&format!("/linux/{field}"), map);
+            }
+            for mount in self.config["mounts"].as_array_mut().expect("mounts") {
+                if let Some(options) = mount["options"].as_array_mut() {
+                    options.retain(|option| option != "gid=5");
+                }
+            }
+        }
+        self
     }
 
     /// Writes config.json.

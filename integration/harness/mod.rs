@@ -9,6 +9,7 @@
 //! them a path of cgroupfs: those are about that driver. `integration/enter` names the slice then.
 
 mod bundle;
+pub mod caller;
 mod command;
 mod debian;
 mod probe;
@@ -18,8 +19,9 @@ mod systemd;
 mod trace;
 
 pub use bundle::{Bundle, template};
+pub use caller::{is_rootless, needs_root};
 pub use command::{Invocation, Outcome, Running};
-pub use debian::debian_root;
+pub use debian::{debian_root, has_debian_root};
 pub use probe::{Report, capability_mask, probe_path};
 pub use pty::{ConsoleSocket, Pty};
 pub use snapshot::Snapshot;
@@ -63,7 +65,7 @@ pub fn test_cgroup() -> String {
 /// Outside of `integration/enter`, and for a driver that there is not.
 pub fn test_slice() -> Option<String> {
     match std::env::var("ONGGI_TEST_DRIVER").as_deref() {
-        Ok("systemd") => Some(format!("{}.slice", test_cgroup().trim_start_matches('/'))),
+        Ok("systemd") => test_cgroup().rsplit('/').next().map(|name| format!("{name}.slice")),
         Ok("cgroupfs") | Err(_) => None,
         Ok(other) => panic!("ONGGI_TEST_DRIVER={other}: use systemd or cgroupfs"),
     }

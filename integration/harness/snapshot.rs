@@ -112,7 +112,8 @@ fn processes(bundle: &Bundle) -> BTreeMap<u32, String> {
             || text("environ").contains(&mark)
             || text("mountinfo").contains(&directory);
         if ours {
-            found.insert(pid, format!("{}: {}", text("comm").trim_end(), text("cmdline")));
+            // Not its command line, which is empty for a moment in execve.
+            found.insert(pid, text("comm").trim_end().to_owned());
         }
     }
     found

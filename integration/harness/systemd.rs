@@ -30,6 +30,8 @@ pub enum Mood {
     Lying,
     /// Says nothing more.
     Silent,
+    /// Makes it, and changes nothing of it.
+    Rigid,
     /// Hangs up.
     Leaving,
     /// Does not let anybody in.
@@ -95,6 +97,9 @@ type Header = (u8, u8, u8, u8, u32, u32, Vec<(u8, OwnedVariant)>);
 
 /// What StartTransientUnit is called with.
 type UnitCall = (String, String, Vec<(String, OwnedVariant)>, Vec<(String, Vec<(String, OwnedVariant)>)>);
+
+/// What SetUnitProperties is called with.
+type Changes = (String, bool, Vec<(String, OwnedVariant)>);
 
 struct Peer {
     stream: UnixStream,
@@ -164,6 +169,15 @@ impl Peer {
                 assert_eq!(mode, "replace");
                 self.start(serial, &unit, &properties)
             }
+            "SetUnitProperties" => {
+                let ((_, runtime, properties), _): (Changes, usize) = data.deserialize().expect("properties");
+                assert!(runtime, "nothing is written to /etc");
+                self.seen.lock().expect("lock").properties = shown(&properties);
+                match self.mood {
+                    Mood::Rigid => self.refuse(serial, "org.freedesktop.DBus.Error.AccessDenied", "not you"),
+                    _ => self.reply(serial, "", &[]),
+                }
+            }
             "StopUnit" => {
                 let ((unit, _), _): ((String, String), usize) = data.deserialize().expect("a unit");
                 self.stop(serial, &unit)
@@ -179,9 +193,7 @@ impl Peer {
     }
 
     fn start(&mut self, serial: u32, unit: &str, properties: &[(String, OwnedVariant)]) -> std::io::Result<()> {
-        let shown =
-            |(name, value): &(String, OwnedVariant)| format!("{name}={}", Variant::try_from(value).expect("a value"));
-        self.seen.lock().expect("lock").properties = properties.iter().map(shown).collect();
+        self.seen.lock().expect("lock").properties = shown(properties);
         let exists = "org.freedesktop.systemd1.UnitExists";
         let pid = || {
             let pids = properties.iter().find(|(name, _)| name == "PIDs").expect("PIDs");
@@ -276,6 +288,12 @@ impl Peer {
         message.extend(body);
         self.stream.write_all(&message)
     }
+}
+
+fn shown(properties: &[(String, OwnedVariant)]) -> Vec<String> {
+    let shown =
+        |(name, value): &(String, OwnedVariant)| format!("{name}={}", Variant::try_from(value).expect("a value"));
+    properties.iter().map(shown).collect()
 }
 
 fn pad(bytes: &mut Vec<u8>, to: usize) {

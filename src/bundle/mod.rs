@@ -2,10 +2,14 @@
 
 mod locate;
 mod repair;
+mod resources;
+
+pub use resources::resources;
 
 use crate::error::{Error, ErrorKind, Result};
 use oci_spec::runtime::Spec;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -58,11 +62,18 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn parse(data: &[u8]) -> Result<(Spec, Vec<String>)> {
+    // A second, slow look only at what is odd anyway.
     match typed(data) {
+        Ok(spec) if allows_no_process(&spec) => repaired(data).unwrap_or(Ok((spec, Vec::new()))),
         Ok(spec) => Ok((spec, Vec::new())),
-        // A second, slow look only at what is odd anyway.
         Err(error) => repaired(data).unwrap_or_else(|| Err(explained(data, &error))),
     }
+}
+
+/// Whether `pids.limit` is 0 or, which the types don't tell apart, absent.
+fn allows_no_process(spec: &Spec) -> bool {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    resources.and_then(|resources| *resources.pids()).is_some_and(|pids| pids.limit() == 0)
 }
 
 /// What follows the JSON value is not looked at, as in runc.
@@ -77,14 +88,18 @@ fn repaired(data: &[u8]) -> Option<Result<(Spec, Vec<String>)>> {
         return Some(Err(Error::new(ErrorKind::InvalidConfig, "config cannot be null")));
     }
     let warnings = repair::repair(&mut config)?;
-    let text = serde_json::to_vec(&config).ok()?;
-    let spec = typed(&text).map_err(|error| {
+    Some(understood(&config).map(|spec| (spec, warnings)))
+}
+
+/// The types for a JSON value; an error names the field.
+fn understood<T: DeserializeOwned>(value: &Value) -> Result<T> {
+    let text = value.to_string();
+    serde_json::from_str(&text).map_err(|error| {
         // Lines and columns are those of our own text, which nobody sees.
-        let told = explained(&text, &error).to_string();
+        let told = explained(text.as_bytes(), &error).to_string();
         let field = told.split(" at line ").next().unwrap_or(&told);
         Error::new(ErrorKind::InvalidConfig, field)
-    });
-    Some(spec.map(|spec| (spec, warnings)))
+    })
 }
 
 /// The parser's error with the field that it had reached.
@@ -181,6 +196,15 @@ mod tests {
         check(r#"{"vm": {"odd": 1}, "windows": 7, "linux": {"seccomp": {}}}"#, Ok(&[]));
         let text = "linux.seccomp.syscalls[0].action: missing field `action` at line 1 column 52";
         check(r#"{"linux": {"seccomp": {"syscalls": [{"names": ["x"]}]}}}"#, Err(text));
+    }
+
+    #[test]
+    fn an_absent_limit_of_processes_is_none() {
+        for (pids, expected) in [("{}", None), (r#"{"limit": null}"#, None), (r#"{"limit": 0}"#, Some(0))] {
+            let (spec, _) = parse(format!(r#"{{"linux": {{"resources": {{"pids": {pids}}}}}}}"#).as_bytes()).unwrap();
+            let resources = spec.linux().as_ref().unwrap().resources().clone().unwrap();
+            assert_eq!(resources.pids().map(|pids| pids.limit()), expected, "{pids}");
+        }
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub fn repair(config: &mut Value) -> Option<Vec<String>> {
         changed = true;
     }
     changed |= remove_empty_seccomp(config);
+    let resources = config.get_mut("linux").and_then(|linux| linux.get_mut("resources"));
+    changed |= resources.and_then(Value::as_object_mut).is_some_and(remove_pids_without_limit);
     changed |= respell_scheduler_flags(config);
     changed.then_some(warnings)
 }
@@ -74,4 +76,12 @@ fn remove_empty_seccomp(config: &mut Map<String, Value>) -> bool {
         !seccomp.contains_key("defaultAction") && calls.is_none_or(Vec::is_empty)
     });
     empty && linux.remove("seccomp").is_some()
+}
+
+/// Without a limit `pids` asks for nothing (optional since version 1.3 of the specification); the types would take it
+/// for 0.
+pub fn remove_pids_without_limit(resources: &mut Map<String, Value>) -> bool {
+    let pids = resources.get("pids").and_then(Value::as_object);
+    let limitless = pids.is_some_and(|pids| pids.get("limit").is_none_or(Value::is_null));
+    limitless && resources.remove("pids").is_some()
 }

@@ -38,7 +38,7 @@ impl Cgroup {
         };
         cgroup.make_joinable(plan.writes.iter().any(needs_domain))?;
         for write in &plan.writes {
-            limits::set(&cgroup.directory, write)?;
+            limits::set(&cgroup.directory, write).context("config.json")?;
         }
         devices::guard(cgroup.directory.as_fd(), plan.devices.as_ref())?;
         if let Some(owner) = plan.owner {

@@ -3,9 +3,9 @@
 //! `path`, `resources` (with `weight`) and `devices` (with `program`) turn the config into a [`Plan`] without touching
 //! a file. There are two drivers: `fs`, which makes the cgroup by hand, and `systemd`, which has systemd make it; `made`
 //! is what they have in common. `existing` is what later commands need, whoever made the cgroup, and with it `freezer`,
-//! `stats` and `watch`; `directory` (with `signal`), `limits` and `delegation` are what both build on. A driver differs
-//! from another in the paths it makes of the config and in how it makes and ends a cgroup; limits, device rules and
-//! removal of what is below are the same for all.
+//! `stats`, `watch` and `update` (with `reclaim`); `directory` (with `signal`), `limits` and `delegation` are what all
+//! build on. A driver differs from another in the paths it makes of the config and in how it makes and ends a cgroup;
+//! limits, device rules and removal of what is below are the same for all.
 
 mod delegation;
 mod devices;
@@ -17,10 +17,12 @@ mod limits;
 mod made;
 mod path;
 mod program;
+mod reclaim;
 mod resources;
 mod signal;
 mod stats;
 mod systemd;
+mod update;
 #[cfg(test)]
 mod verdicts;
 mod watch;
@@ -31,12 +33,13 @@ pub use devices::Program;
 pub use existing::Existing;
 pub use made::Cgroup;
 pub use path::CgroupPath;
-pub use resources::Write;
+pub use resources::{Current, Write};
 pub use stats::Stats;
-pub use systemd::{Unit, stop as stop_unit};
+pub use systemd::{Unit, set_properties as set_unit_properties, stop as stop_unit};
+pub use update::plan_update;
 pub use watch::Happening;
 
-use crate::error::Result;
+use crate::error::{Context, Result};
 use oci_spec::runtime::LinuxResources;
 use std::collections::HashMap;
 use std::path::Path;
@@ -118,10 +121,12 @@ pub enum IfDenied {
 /// # Errors
 /// `InvalidConfig` with the field at fault.
 pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
+    let mut ignored = Vec::new();
     let mut writes = match input.resources {
-        Some(resources) => resources::writes(resources, warnings)?,
+        Some(resources) => resources::writes(resources, &Current::default(), &mut ignored).context("config.json")?,
         None => Vec::new(),
     };
+    warnings.extend(ignored.into_iter().map(|warning| format!("config.json: {warning}")));
     let rules = input.resources.and_then(|resources| resources.devices().as_deref()).unwrap_or_default();
     let named = input.cgroups_path.is_some_and(|path| !path.as_os_str().is_empty());
     let if_denied = match (input.rootless, named, writes.iter().any(Write::is_limit)) {

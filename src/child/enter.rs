@@ -64,9 +64,9 @@ pub(super) fn cgroup(p: &Prepared, parent: &Channel) -> Result<()> {
     if p.awaits_cgroup { await_order(parent).map(drop) } else { Ok(()) }
 }
 
-/// Continues in a new process inside a PID namespace that the joined user namespace owns.
+/// Continues in a new process inside the PID namespace, which is made here or was joined.
 fn second_clone(me: &InChild, p: &Prepared, parent: &Channel) -> Result<()> {
-    match clone3_sibling(me, CloneFlags::PID)? {
+    match clone3_sibling(me, p.namespaces.create.both(CloneFlags::PID))? {
         Fork::Parent { pid, pidfd } => {
             parent.send(&Report::Moved { pid }, Some(pidfd.as_fd()))?;
             this_process::exit(me, 0)

@@ -2,7 +2,7 @@
 
 use super::reader::{self, Flags, Positionals};
 use super::{Action, Refusal, duration, switch, unknown_verb, value};
-use crate::commands::{Command, CreateArgs, ListFormat, PsArgs, RunArgs};
+use crate::commands::{Command, CreateArgs, LIMIT_FLAGS, ListFormat, PsArgs, RunArgs, UpdateArgs};
 use clap::Arg;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -182,6 +182,15 @@ const VERBS: &[Verb] = &[
         flags: Vec::new,
         understand: |_, arguments| Ok(Command::State { id: first(arguments) }),
     },
+    Verb {
+        name: "update",
+        about: "change the limits of a container",
+        arguments: "ID",
+        count: (1, 1),
+        flags_end: Positionals::BetweenFlags,
+        flags: update_flags,
+        understand: |flags, arguments| Ok(Command::Update(update_args(flags, arguments))),
+    },
 ];
 
 fn create_flags() -> Vec<Arg> {
@@ -208,6 +217,28 @@ fn create_args(flags: &Flags, arguments: Vec<String>) -> Result<CreateArgs, Stri
         no_new_keyring: flags.is_set("no-new-keyring"),
         preserve_fds: count.parse().map_err(|_| format!("invalid value {count:?} for flag -preserve-fds"))?,
     })
+}
+
+/// Those of Intel's resource director. No container of ours is in its groups, which `update` says.
+const INTEL_RDT_FLAGS: [&str; 2] = ["l3-cache-schema", "mem-bw-schema"];
+
+fn update_flags() -> Vec<Arg> {
+    let mut flags = vec![
+        value("resources", "FILE", "JSON of the new limits, - for stdin; all other flags are then ignored").short('r'),
+    ];
+    flags.extend(LIMIT_FLAGS.iter().map(|flag| value(flag.name, flag.placeholder, flag.help).hide(flag.hidden)));
+    flags.extend(INTEL_RDT_FLAGS.map(|name| value(name, "SCHEMA", "not supported").hide(true)));
+    flags
+}
+
+fn update_args(flags: &Flags, arguments: Vec<String>) -> UpdateArgs {
+    let given = |name: &'static str| Some((name, flags.text(name).filter(|text| !text.is_empty())?));
+    UpdateArgs {
+        id: first(arguments),
+        resources: flags.path("resources"),
+        limits: LIMIT_FLAGS.iter().filter_map(|flag| given(flag.name)).collect(),
+        intel_rdt: INTEL_RDT_FLAGS.into_iter().find(|name| given(name).is_some()),
+    }
 }
 
 fn list_format(flags: &Flags) -> ListFormat {

@@ -5,6 +5,7 @@ mod delete;
 mod events;
 mod features;
 mod kill;
+mod limit_flags;
 mod list;
 mod pause;
 mod ps;
@@ -13,10 +14,13 @@ mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 mod version;
 
+pub use limit_flags::LIMIT_FLAGS;
 pub use list::ListFormat;
 pub use ps::PsArgs;
+pub use update::UpdateArgs;
 
 use crate::cgroup::{CgroupPath, Existing};
 use crate::container::id::ContainerId;
@@ -159,6 +163,8 @@ pub enum Command {
         /// For a user without privileges.
         rootless: bool,
     },
+    /// Changes the limits of a container.
+    Update(UpdateArgs),
     /// Prints what onggi can do.
     Features,
     /// Prints versions.
@@ -202,6 +208,7 @@ pub fn dispatch(global: &Global, command: Command) -> Result<u8> {
         Command::Ps(args) => ps::ps(global, &args),
         Command::Resume { id } => resume::resume(global, &id),
         Command::Spec { bundle, rootless } => spec::spec(bundle.as_deref(), rootless),
+        Command::Update(args) => update::update(global, &args),
         Command::Features => features::features(),
         Command::Version => version::version(),
     }

@@ -71,11 +71,8 @@ impl Root {
 
     /// The containers in it; `None` when there is no such directory.
     pub fn open(&self) -> Result<Option<Store>> {
-        match fs::open(&self.path, Access::ReadDir) {
-            Ok(dir) => {
-                self.check_private(&dir)?;
-                Ok(Some(Store { dir: Rc::new(dir) }))
-            }
+        match self.open_dir() {
+            Ok(dir) => Ok(Some(Store { dir: Rc::new(dir) })),
             Err(error) if error.is(Errno::ENOENT) => Ok(None),
             Err(error) => Err(error),
         }
@@ -83,17 +80,15 @@ impl Root {
 
     /// `$XDG_RUNTIME_DIR` may be anything in a strange environment, such as a directory that others can write to and plant
     /// containers in (CVE-2015-1331 and its family). What `--root` names is the caller's choice.
-    fn check_private(&self, dir: &OwnedFd) -> Result<()> {
-        if self.kind != RootKind::User {
-            return Ok(());
-        }
-        let stat = fs::stat(dir)?;
-        if stat.uid == machine::effective_uid() && stat.mode & 0o022 == 0 {
-            return Ok(());
-        }
-        let text = format!("{} belongs to user {} with mode {:o}", self.path.display(), stat.uid, stat.mode & 0o7777);
-        Err(Error::new(ErrorKind::Denied, text)
-            .hint("it must be the caller's own and not writable by others: use --root"))
+    fn open_dir(&self) -> Result<OwnedFd> {
+        let (RootKind::User, Some(above), Some(name)) = (self.kind, self.path.parent(), self.path.file_name()) else {
+            return fs::open(&self.path, Access::ReadDir);
+        };
+        let runtime_dir = fs::open(above, Access::Dir)?;
+        check_private(&runtime_dir, above)?;
+        let dir = fs::open_at(runtime_dir, name, Access::ReadDir, Resolve::Beneath)?;
+        check_private(&dir, &self.path)?;
+        Ok(dir)
     }
 
     /// As [`Root::open`]; makes the directory if it is missing, for its owner alone.
@@ -112,7 +107,15 @@ impl Root {
             }
             Ok(())
         };
-        make().map_err(|error| Error::io(format!("mkdir {}", self.path.display()), &error).context(self.shown()))?;
+        make().map_err(|error| {
+            let error = Error::io(format!("mkdir {}", self.path.display()), &error).context(self.shown());
+            match self.kind {
+                RootKind::System if machine::effective_uid() != 0 => {
+                    error.hint("XDG_RUNTIME_DIR is not set, below which users have it: set it, or use --root")
+                }
+                _ => error,
+            }
+        })?;
         self.open()?.ok_or_else(|| Error::sys(format!("open {}", self.path.display()), Errno::ENOENT))
     }
 
@@ -132,6 +135,17 @@ impl Root {
     fn shown(&self) -> String {
         format!("state directory (--root {})", self.path.display())
     }
+}
+
+/// Refuses a directory that others can change.
+fn check_private(dir: &OwnedFd, shown: &Path) -> Result<()> {
+    let stat = fs::stat(dir)?;
+    if stat.uid == machine::effective_uid() && stat.mode & 0o022 == 0 {
+        return Ok(());
+    }
+    let text = format!("{} belongs to user {} with mode {:o}", shown.display(), stat.uid, stat.mode & 0o7777);
+    let advice = "XDG_RUNTIME_DIR must be the caller's own and not writable by others: set it, or use --root";
+    Err(Error::new(ErrorKind::Denied, text).hint(advice))
 }
 
 /// Whether `$XDG_RUNTIME_DIR` counts: for users, and for root inside a user namespace unless it was logged in as root.
@@ -434,14 +448,24 @@ mod tests {
 
     #[test]
     fn the_users_own_directory_must_be_private() {
-        let (directory, ..) = store("private");
-        let open = |mode| {
-            std::fs::set_permissions(&directory.0, std::fs::Permissions::from_mode(mode)).unwrap();
-            Root { path: directory.0.clone(), kind: RootKind::User }.open()
+        let (runtime_dir, ..) = store("private");
+        let own = runtime_dir.0.join("onggi");
+        std::fs::create_dir(&own).unwrap();
+        let open = |above, mode| {
+            for (path, mode) in [(&runtime_dir.0, above), (&own, mode)] {
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+            }
+            Root { path: own.clone(), kind: RootKind::User }.open()
         };
-        assert!(open(0o1700).is_ok() && open(0o755).is_ok());
-        assert!(text_of(open(0o1777)).contains("with mode 1777"));
-        assert!(text_of(open(0o770)).contains("not writable by others"));
+        assert!(open(0o700, 0o1700).is_ok() && open(0o755, 0o755).is_ok());
+        assert!(text_of(open(0o700, 0o1777)).contains("with mode 1777"));
+        assert!(text_of(open(0o700, 0o770)).contains("not writable by others"));
+        assert!(text_of(open(0o1777, 0o700)).contains("with mode 1777"));
+        assert!(open(0o700, 0o700).is_ok());
+        std::fs::remove_dir(&own).unwrap();
+        std::os::unix::fs::symlink("/tmp", &own).unwrap();
+        let text = text_of(Root { path: own, kind: RootKind::User }.open());
+        assert!(text.contains("symbolic links"), "{text}");
     }
 
     #[test]

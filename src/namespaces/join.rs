@@ -27,9 +27,10 @@ impl Joins {
         Ok(Self { opened })
     }
 
-    /// The PID namespace to join, which the parent does, since it only counts for processes made later.
+    /// The PID namespace that the parent is to join, since that only counts for processes made later. With a user
+    /// namespace to join the child does it, whose right to it may come with that one, and clones once more.
     pub fn pid(&self) -> Option<BorrowedFd<'_>> {
-        self.of(CloneFlags::PID)
+        if self.of(CloneFlags::USER).is_some() { None } else { self.of(CloneFlags::PID) }
     }
 
     fn of(&self, kind: CloneFlags) -> Option<BorrowedFd<'_>> {
@@ -41,7 +42,7 @@ impl Joins {
     pub fn join(&self, me: &InChild) -> Result<()> {
         let mut denied = Vec::new();
         for (kind, file, field) in &self.opened {
-            if *kind == CloneFlags::USER || *kind == CloneFlags::PID {
+            if *kind == CloneFlags::USER || (*kind == CloneFlags::PID && self.pid().is_some()) {
                 continue;
             }
             match namespace::join(me, file, *kind) {
@@ -63,5 +64,11 @@ impl Joins {
 }
 
 fn failed(error: Error, field: &str) -> Error {
-    error.context(format!("config.json: {field}: join the namespace"))
+    let denied = error.is(Errno::EPERM);
+    let error = error.context(format!("config.json: {field}: join the namespace"));
+    if denied {
+        error.hint("it needs CAP_SYS_ADMIN in the user namespace that owns it: join that one, too")
+    } else {
+        error
+    }
 }

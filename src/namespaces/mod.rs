@@ -188,9 +188,10 @@ impl Plan {
     }
 
     /// Whether a process that has joined the user namespace must clone the init process: a PID namespace belongs to
-    /// the user namespace of its maker, and procfs can be mounted only by the owner.
+    /// the user namespace of its maker, and procfs can be mounted only by the owner; one that is joined may be joined by
+    /// its owner alone. Either counts for processes made later.
     pub fn needs_second_clone(&self) -> bool {
-        self.origin(CloneFlags::USER) == Origin::Joined && self.create.has(CloneFlags::PID)
+        self.origin(CloneFlags::USER) == Origin::Joined && self.lists(CloneFlags::PID)
     }
 
     /// The namespaces that the init process makes for itself once it is root in its user namespace.

@@ -14,6 +14,7 @@ use crate::handshake::{Channel, Order, Report};
 use crate::hooks::{self, Environment, Kind, Place};
 use crate::host::Host;
 use crate::namespaces::Origin;
+use crate::process::explain_oom_score;
 use crate::rootfs::Sources;
 use crate::sys::clone::CloneFlags;
 use crate::sys::pidfd::{self, Exit};
@@ -75,8 +76,9 @@ impl<'a> Conversation<'a> {
         cgroup: Option<&Cgroup>,
         progress: &mut Progress,
     ) -> Result<Option<Done>> {
-        match placed.and_then(|()| self.begin()) {
-            Err(error) if is_gone(&error) && pidfd::wait_exit(self.done.init.pidfd(), Some(Duration::ZERO))? => {
+        match placed.and_then(|()| self.begin(signals)) {
+            // Whatever it was, it was done to a process that is gone.
+            Err(_) if pidfd::wait_exit(self.done.init.pidfd(), Some(Duration::ZERO))? => {
                 return if self.is_stillborn(cgroup)? { Ok(None) } else { Err(self.death(cgroup)) };
             }
             result => result?,
@@ -104,12 +106,12 @@ impl<'a> Conversation<'a> {
     }
 
     /// What the child waits for first.
-    fn begin(&self) -> Result<()> {
+    fn begin(&self, signals: &Signals) -> Result<()> {
         if self.prepared.awaits_cgroup {
             self.proceed(None)?;
         }
         if self.prepared.namespaces.origin(CloneFlags::USER) == Origin::New {
-            self.map_ids()?;
+            self.map_ids(signals)?;
         }
         Ok(())
     }
@@ -121,13 +123,13 @@ impl<'a> Conversation<'a> {
         Ok(self.done.init.ending()? == Exit::Signal(number::KILL) && cgroup.oom_kills() == 0)
     }
 
-    fn map_ids(&self) -> Result<()> {
+    fn map_ids(&self, signals: &Signals) -> Result<()> {
         let pid = self.done.init.pid;
         let proc = self.prepared.proc.as_fd();
         if let Some(score) = self.prepared.process.scheduling.oom_score_adj {
-            idmap::put(proc, pid, "oom_score_adj", &score.to_string()).context("config.json: process.oomScoreAdj")?;
+            idmap::put(proc, pid, "oom_score_adj", &score.to_string()).map_err(explain_oom_score)?;
         }
-        idmap::write(proc, pid, &self.prepared.namespaces, self.host.euid == 0)?;
+        idmap::write(proc, pid, &self.prepared.namespaces, self.host, signals)?;
         self.proceed(None)
     }
 
@@ -237,11 +239,6 @@ impl<'a> Conversation<'a> {
         }
         Error::new(ErrorKind::System, format!("container init {how} before it was ready"))
     }
-}
-
-/// Whether the error may come of a child that has ended.
-fn is_gone(error: &Error) -> bool {
-    error.is(Errno::ESRCH) || error.is(Errno::ENOENT)
 }
 
 fn came_along(file: Option<OwnedFd>) -> Result<OwnedFd> {

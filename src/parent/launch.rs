@@ -4,12 +4,12 @@ use super::console::{Console, Relay};
 use super::conversation::Conversation;
 use super::init_process::InitProcess;
 use super::prepare;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, IfDenied};
 use crate::child;
 use crate::container::record::{Phase, Record};
 use crate::container::status;
 use crate::container::store::Claim;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::handshake::Channel;
 use crate::host::Host;
 use crate::plan::Plan;
@@ -46,6 +46,10 @@ pub struct Launched {
     pub warnings: Vec<String>,
 }
 
+/// What a container without cgroup and PID namespace of its own is worth saying.
+const UNKILLABLE: &str = "the container has neither a cgroup nor a PID namespace of its own, so that not all of its \
+                          processes can be killed with it. Such configuration is strongly discouraged";
+
 /// How far a launch that failed had come.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -70,6 +74,7 @@ pub fn launch(
     claim.write(&record)?;
     let gate = if options.gated { Some(claim.open_gate()?) } else { None };
     plan.process.rlimits.raise_own()?;
+    let if_denied = plan.cgroup.as_ref().map(|cgroup| cgroup.if_denied);
     let mut cgroup = match &plan.cgroup {
         Some(cgroup) => Cgroup::create(cgroup)?,
         None => None,
@@ -78,13 +83,21 @@ pub fn launch(
     prepared.awaits_cgroup = cgroup.as_ref().is_some_and(|cgroup| cgroup.dir().is_none());
     let mut console = options.console;
     let mut done = loop {
+        // One that was not to be had may be another container's some day.
+        record.cgroup = path_of(cgroup.as_ref());
         let (parent, child) = Channel::pair()?;
-        let init = match clone(&prepared, cgroup.as_ref())? {
-            Fork::Child(me) => {
+        let init = match clone(&prepared, cgroup.as_ref()) {
+            Ok(Fork::Child(me)) => {
                 drop(parent);
                 child::main(me, prepared, child)
             }
-            Fork::Parent { pid, pidfd } => InitProcess::new(pid, pidfd),
+            Ok(Fork::Parent { pid, pidfd }) => InitProcess::new(pid, pidfd),
+            Err(error) if cgroup.is_some() && error.is(Errno::EACCES) => {
+                if_denied.map_or(Ok(()), |if_denied| denied(error, if_denied))?;
+                cgroup = None;
+                continue;
+            }
+            Err(error) => return Err(error),
         };
         drop(child);
         // While the child works. For `create` it is not there yet; but killed from here on, we leave no process that
@@ -107,8 +120,21 @@ pub fn launch(
     if options.gated || record.pid != Some(done.init.pid) {
         record_init(&mut record, &done.init, Phase::Created, claim)?;
     }
-    let warnings = std::mem::take(&mut done.warnings);
+    let mut warnings = std::mem::take(&mut done.warnings);
+    if cgroup.is_none() && !record.private_pid_namespace {
+        warnings.push(UNKILLABLE.to_owned());
+    }
     Ok(Launched { init: done.init, cgroup, record, relay: done.relay, early_signals: done.early_signals, warnings })
+}
+
+/// The cgroup is there, but we may not start processes in it: fine for a container that needs none.
+fn denied(error: Error, if_denied: IfDenied) -> Result<()> {
+    if if_denied == IfDenied::Without {
+        return Ok(());
+    }
+    let advice = "a user may only have processes in cgroups that lie, like the caller's own, below one delegated to that \
+                  user, such as by systemd-run --user --scope -p Delegate=yes";
+    Err(error.hint(advice).context("unable to apply cgroup configuration"))
 }
 
 /// Writes the record of a container that has a process.
@@ -122,12 +148,17 @@ fn record_init(record: &mut Record, init: &InitProcess, phase: Phase, claim: &Cl
 /// Moves the init process, which waits for that, into its cgroup, and writes down where that is.
 fn place(init: &InitProcess, cgroup: &mut Cgroup, record: &mut Record, claim: &Claim, signals: &Signals) -> Result<()> {
     cgroup.add(init.pid, signals.ending()?.as_fd())?;
-    let path = cgroup.path().map(|path| path.as_str().to_owned());
+    let path = path_of(Some(cgroup));
     if path != record.cgroup {
         record.cgroup = path;
         claim.write(record)?;
     }
     Ok(())
+}
+
+/// What the record says of the cgroup.
+fn path_of(cgroup: Option<&Cgroup>) -> Option<String> {
+    cgroup.and_then(Cgroup::path).map(|path| path.as_str().to_owned())
 }
 
 fn clone(prepared: &child::Prepared, cgroup: Option<&Cgroup>) -> Result<Fork> {
@@ -136,7 +167,10 @@ fn clone(prepared: &child::Prepared, cgroup: Option<&Cgroup>) -> Result<Fork> {
         // Joining a PID namespace only counts for processes made later; hooks are to run in ours, so we go back after.
         Some(joined) => {
             let own = fs::open("/proc/self/ns/pid", Access::Read).context("open our own PID namespace")?;
-            namespace::set_pid_namespace_for_children(joined).context("join the PID namespace")?;
+            namespace::set_pid_namespace_for_children(joined).map_err(|error| match error.errno() {
+                Some(Errno::EPERM) => error.hint("only root may, or who joins the user namespace that owns it, too"),
+                _ => error,
+            })?;
             Some(own)
         }
         None => None,

@@ -8,4 +8,5 @@ pub mod launch;
 pub mod pid_file;
 pub mod pidfd_socket;
 mod prepare;
+mod subids;
 pub mod wait;

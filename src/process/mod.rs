@@ -16,6 +16,8 @@ mod scheduling;
 pub mod stdio;
 mod terminal;
 
+pub use scheduling::explain_oom_score;
+
 use crate::error::Result;
 use crate::host::Host;
 use crate::sys::clone::InChild;
@@ -113,6 +115,7 @@ pub(crate) mod tests {
     pub(crate) fn host() -> Host {
         Host {
             euid: 0,
+            egid: 0,
             in_user_namespace: false,
             threads: 1,
             bounding: (1 << 41) - 1,

@@ -118,6 +118,13 @@ fn flag_bit(flag: LinuxSchedulerFlag) -> u64 {
     }
 }
 
+/// What is to be said to who may not change the OOM score, whoever does it.
+pub fn explain_oom_score(error: Error) -> Error {
+    let denied = error.is(Errno::EACCES);
+    let error = error.context("config.json: process.oomScoreAdj");
+    if denied { error.hint("only CAP_SYS_RESOURCE may lower it: leave it out, or ask for more") } else { error }
+}
+
 impl Scheduling {
     /// Sets the OOM score through `proc`, a procfs that we trust. First of all, while we may still lower it: with a
     /// user namespace entered or as another user the kernel refuses.
@@ -125,7 +132,9 @@ impl Scheduling {
         let Some(score) = self.oom_score_adj else { return Ok(()) };
         let file = fs::open_at(proc, "self/oom_score_adj", Access::Write, Resolve::ProcSelf);
         let written = file.and_then(|file| fs::write(file, score.to_string().as_bytes()));
-        written.map_err(|error| error.phrased(format!("failed to update /proc/self/oom_score_adj to {score}")))
+        written
+            .map_err(|error| error.phrased(format!("failed to update /proc/self/oom_score_adj to {score}")))
+            .map_err(explain_oom_score)
     }
 
     /// Allows all CPUs, lest the affinity of the caller binds the container: the cpuset of its cgroup is what counts.

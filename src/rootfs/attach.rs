@@ -153,7 +153,13 @@ fn make(plan: &MountPlan, target: &Target) -> Result<OwnedFd> {
     }
     filesystem.create().map_err(|error| {
         let messages = filesystem.messages();
-        if messages.is_empty() { error } else { error.phrased(messages.join("; ")) }
+        match fstype.as_str() {
+            _ if !messages.is_empty() => error.phrased(messages.join("; ")),
+            "cgroup2" if error.is(Errno::EPERM) => error.hint(
+                "the cgroup namespace belongs to another user namespace: leave it out, and the host's cgroups are bound",
+            ),
+            _ => error,
+        }
     })?;
     filesystem.mount(plan.attributes.then(plan.recursive)).map_err(|error| {
         if needs_ordinary_directory(plan) && error.is(Errno::EPERM) {

@@ -132,9 +132,9 @@ impl DevicesPlan {
         self.nodes.iter().map(|node| open(node).with_context(|| node.field.clone())).collect()
     }
 
-    /// Where the host's nodes to be bound lie.
-    pub(super) fn host_paths(&self) -> impl Iterator<Item = PathBuf> {
-        self.nodes.iter().filter(|node| self.binds(node)).map(Node::host_path)
+    /// Where the host's nodes to be bound lie, each with its field in the configuration.
+    pub(super) fn host_paths(&self) -> impl Iterator<Item = (PathBuf, &str)> {
+        self.nodes.iter().filter(|node| self.binds(node)).map(|node| (node.host_path(), node.field.as_str()))
     }
 
     /// Takes a detached mount for each of [`DevicesPlan::host_paths`].

@@ -23,6 +23,7 @@ mod pivot;
 mod prepare;
 mod propagation;
 mod root;
+mod userns;
 
 pub use attach::Mounted;
 pub use named::Named;
@@ -69,6 +70,15 @@ pub struct Input<'a> {
     pub cgroup_namespace: bool,
     /// Whether it has a network namespace of its own, new or joined.
     pub network_namespace: bool,
+    /// Likewise a PID namespace.
+    pub pid_namespace: bool,
+    /// Likewise an IPC namespace.
+    pub ipc_namespace: bool,
+    /// The user ids of its new user namespace, each range as its first id inside and its length; `None` without one, or
+    /// when its maps are not ours.
+    pub uid_ranges: Option<&'a [(u32, u32)]>,
+    /// Likewise the group ids.
+    pub gid_ranges: Option<&'a [(u32, u32)]>,
     /// False with `--no-pivot`: the host's root is a ramfs, which pivot_root(2) refuses.
     pub pivot: bool,
     /// Whether hooks run between `enter` and `pivot`.
@@ -211,6 +221,10 @@ pub(crate) mod tests {
             user_namespace,
             cgroup_namespace: true,
             network_namespace: false,
+            pid_namespace: true,
+            ipc_namespace: false,
+            uid_ranges: user_namespace.then_some(&[(0, 1)]),
+            gid_ranges: user_namespace.then_some(&[(0, 1)]),
             pivot: true,
             hooks: false,
         };

@@ -1,7 +1,7 @@
 //! `mounts` of the configuration, planned. Spec: config.md, Mounts.
 
 use super::options::{self, Datum, Options};
-use super::{ContainerPath, Input};
+use super::{ContainerPath, Input, userns};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::mount::{Attribute, Attributes, Depth, Propagation};
 use oci_spec::runtime as spec;
@@ -149,7 +149,7 @@ fn plan_one(
     };
     let mut plan =
         MountPlan { index, destination, what, source, attributes, recursive, propagation, late_read_only: false };
-    check_sysfs(&plan, input)?;
+    userns::check(&plan, input)?;
     check_proc(&plan)?;
     if let What::Filesystem { fstype, superblock: flags, .. } = &mut plan.what {
         let late = fstype == "tmpfs" || plan.destination.is("dev");
@@ -216,16 +216,6 @@ fn bind_source(index: usize, source: &OsString, bundle: &Path) -> Result<PathBuf
         return Err(Error::config(format!("mounts[{index}].source"), "is missing; a bind mount needs one"));
     }
     Ok(bundle.join(source))
-}
-
-/// A sysfs shows a network namespace, and only the user namespace that owns that may mount it.
-fn check_sysfs(plan: &MountPlan, input: &Input<'_>) -> Result<()> {
-    if plan.fstype() != Some("sysfs") || !input.user_namespace || input.network_namespace {
-        return Ok(());
-    }
-    let advice = "sysfs can't be mounted in a user namespace without a network namespace of the container; \
-                  list one in linux.namespaces, or bind the host's /sys";
-    Err(Error::config(format!("mounts[{}].type", plan.index), advice))
 }
 
 /// Nothing but a procfs goes on /proc, and nothing below it (CVE-2019-16884). Here as text; what links lead to is
@@ -333,11 +323,5 @@ mod tests {
     #[test]
     fn lxcfs_files_may_be_mounted_in_proc() {
         assert!(one(r#"{"destination":"/proc/meminfo","source":"/x","options":["bind"]}"#).is_bind());
-    }
-
-    #[test]
-    fn sysfs_needs_a_network_namespace_under_a_user_namespace() {
-        let error = plan_of(r#"{"mounts":[{"destination":"/sys","type":"sysfs"}]}"#, true).unwrap_err();
-        assert!(error.to_string().contains("mounts[0].type"), "{error}");
     }
 }

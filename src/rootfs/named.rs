@@ -55,8 +55,11 @@ pub(super) fn prepare(plan: Plan, kcore: bool) -> Result<Named> {
             }
         }
     }
-    for path in plan.devices.iter().flat_map(super::devices::DevicesPlan::host_paths) {
-        sources.push(Source::find(&path, Access::PathNoFollow).context("devices")?);
+    for (path, field) in plan.devices.iter().flat_map(super::devices::DevicesPlan::host_paths) {
+        let found = Source::find(&path, Access::PathNoFollow).map_err(|error| {
+            error.hint("a user namespace can't make nodes and gets the host's, so there must be one at this path")
+        });
+        sources.push(found.with_context(|| field)?);
     }
     Ok(Named { plan, kcore, sources })
 }

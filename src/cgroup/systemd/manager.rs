@@ -83,8 +83,7 @@ impl Manager {
     /// `AlreadyExists` when another has its name.
     pub(super) fn start(&mut self, properties: &[Property], wait: &Wait<'_>) -> Result<()> {
         self.follow_jobs(wait)?;
-        let version = if properties.iter().any(|property| property.since > 0) { self.version(wait)? } else { 0 };
-        let known: Vec<_> = properties.iter().filter(|property| property.since <= version).map(pair).collect();
+        let known = self.known(properties, wait)?;
         match self.try_start(&known, wait)? {
             // One that failed earlier stays until somebody takes note of it.
             Answer::Refused { name, .. } if name == UNIT_EXISTS => self.reset(wait)?,
@@ -92,6 +91,22 @@ impl Manager {
         }
         let answer = self.try_start(&known, wait)?;
         self.started(answer, wait)
+    }
+
+    /// Changes properties of the unit, until the machine goes down.
+    pub(super) fn set(&mut self, properties: &[Property], wait: &Wait<'_>) -> Result<()> {
+        let known = self.known(properties, wait)?;
+        let arguments = (self.unit.unit.as_str(), true, known.as_slice());
+        match self.connection.call(&of_systemd(MANAGER, "SetUnitProperties"), &arguments, wait)? {
+            Answer::Refused { name, text } => Err(Self::refused("change", &name, &text)),
+            Answer::Done(_) => Ok(()),
+        }
+    }
+
+    /// Those of `properties` that this systemd has.
+    fn known<'p>(&mut self, properties: &'p [Property], wait: &Wait<'_>) -> Result<Vec<(&'p str, Variant<'p>)>> {
+        let version = if properties.iter().any(|property| property.since > 0) { self.version(wait)? } else { 0 };
+        Ok(properties.iter().filter(|property| property.since <= version).map(pair).collect())
     }
 
     fn try_start(&mut self, properties: &[(&str, Variant<'_>)], wait: &Wait<'_>) -> Result<Answer> {

@@ -22,6 +22,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host;
 use dbus::Wait;
 use manager::Manager;
+pub(super) use properties::round_quotas;
 use properties::{Property, Value};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -47,7 +48,7 @@ pub struct Unit {
 /// `InvalidConfig` with the field at fault.
 pub(super) fn plan(input: &Input<'_>, user_bus: bool, writes: &mut [Write], devices: &List) -> Result<Unit> {
     let name = name::parse(input.cgroups_path, input.id, user_bus)?;
-    properties::round_quotas(writes);
+    round_quotas(writes);
     let asked_for = annotations::plan(input.annotations)?;
     let on = |name| Property::new(name, Value::Bool(true));
     let mut properties = vec![
@@ -168,6 +169,22 @@ impl Drop for Scope {
 pub fn stop(unit: &SystemdUnit, has_ended: bool) -> Result<()> {
     let ending: Ending = if has_ended { Manager::reset } else { Manager::stop };
     end(unit, ending, JOB).with_context(|| format!("stop systemd unit {}", unit.unit))
+}
+
+/// Tells systemd of new limits of a unit made earlier, so that it does not put the old ones back. It writes them to the
+/// cgroup itself, together with what it thinks of others: what it does not know has to be written after it.
+///
+/// # Errors
+/// When systemd can't be reached, refuses or says nothing for half a minute.
+pub fn set_properties(unit: &SystemdUnit, writes: &[Write]) -> Result<()> {
+    let mut properties = properties::of_writes(writes);
+    properties.retain(|property| property.name != properties::OOM_POLICY);
+    if properties.is_empty() {
+        return Ok(());
+    }
+    Manager::connect(unit, &Wait::start(ANSWER, None))
+        .and_then(|mut manager| manager.set(&properties, &Wait::start(JOB, None)))
+        .with_context(|| format!("tell systemd unit {} of its limits", unit.unit))
 }
 
 /// [`Manager::stop`] or [`Manager::reset`].

@@ -42,6 +42,9 @@ pub(super) enum Value {
     Pairs(Vec<(String, String)>),
 }
 
+/// Can be set only when the unit is made.
+pub(super) const OOM_POLICY: &str = "OOMPolicy";
+
 /// "No limit" among numbers.
 const INFINITY: u64 = u64::MAX;
 
@@ -76,16 +79,18 @@ fn of_write(write: &Write) -> Vec<Property> {
         "memory.low" => number("MemoryLow", 0),
         "memory.min" => number("MemoryMin", 0),
         "memory.swap.max" => number("MemorySwapMax", 0),
-        // Otherwise systemd puts back its own choice, `continue`. It can be told only when the unit is made.
+        // Otherwise systemd puts back its own choice, `continue`.
         "memory.oom.group" => {
             let policy = if value == "1" { "kill" } else { "continue" };
-            vec![Property { since: 253, ..Property::new("OOMPolicy", Value::Text(policy.to_owned())) }]
+            vec![Property { since: 253, ..Property::new(OOM_POLICY, Value::Text(policy.to_owned())) }]
         }
         "pids.max" => number("TasksMax", 1),
         "cpu.weight" => {
             let weight = amount(value).filter(|weight| (1..=10_000).contains(weight));
             weight.map(|weight| Property::new("CPUWeight", Value::U64(weight))).into_iter().collect()
         }
+        // The kernel's default, which leaving idleness brings back.
+        "cpu.idle" if value == "0" => vec![Property::new("CPUWeight", Value::U64(100))],
         "cpu.idle" if value == "1" => vec![Property { since: 252, ..Property::new("CPUWeight", Value::U64(0)) }],
         "cpu.max" => cpu_max(value).map_or_else(Vec::new, |(quota, period)| {
             vec![
@@ -103,7 +108,7 @@ fn of_write(write: &Write) -> Vec<Property> {
 }
 
 /// Replaces quotas by what systemd makes of them, so that the file says the same whoever wrote it last.
-pub(super) fn round_quotas(writes: &mut [Write]) {
+pub(in super::super) fn round_quotas(writes: &mut [Write]) {
     for write in writes.iter_mut().filter(|write| write.file == "cpu.max") {
         if let Some((Some(quota), period)) = cpu_max(&write.value) {
             let quota = u128::from(a_second(quota, period)) * u128::from(period) / 1_000_000;
@@ -240,7 +245,8 @@ mod tests {
         check(&[("cpu.weight", "100")], &[("CPUWeight", Value::U64(100))]);
         check(&[("cpu.weight", "10001")], &[]);
         check(&[("cpu.weight", "100"), ("cpu.idle", "1")], &[("CPUWeight", Value::U64(0))]);
-        check(&[("cpu.idle", "0"), ("cpu.weight", "100")], &[("CPUWeight", Value::U64(100))]);
+        check(&[("cpu.idle", "0")], &[("CPUWeight", Value::U64(100))]);
+        check(&[("cpu.idle", "0"), ("cpu.weight", "7")], &[("CPUWeight", Value::U64(7))]);
         check(&[("memory.oom.group", "1")], &[("OOMPolicy", Value::Text("kill".to_owned()))]);
         assert_eq!(of_writes(&writes(&[("cpu.idle", "1")]))[0].since, 252);
     }

@@ -1,0 +1,57 @@
+//! What a caller without privileges, that is any but user 0, can't have. Said by the field here, rather than by an EPERM of
+//! the kernel half way.
+
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::namespaces;
+use crate::sys::clone::CloneFlags;
+use oci_spec::runtime::Spec;
+
+/// # Errors
+/// `InvalidConfig` for a container without a user namespace and for additional groups, with runc's phrases.
+pub(super) fn check(spec: &Spec, host: &Host, namespaces: &namespaces::Plan) -> Result<()> {
+    if host.euid == 0 {
+        return Ok(());
+    }
+    if !namespaces.lists(CloneFlags::USER) {
+        let advice = "rootless container requires user namespaces: list {\"type\": \"user\"}, with linux.uidMappings \
+                      and linux.gidMappings (spec --rootless writes such a config.json), or run onggi as root";
+        return Err(Error::config("linux.namespaces", advice));
+    }
+    let groups = spec.process().as_ref().and_then(|process| process.user().additional_gids().as_ref());
+    if groups.is_some_and(|groups| !groups.is_empty()) {
+        let advice = "cannot set any additional groups in a rootless container: leave them out";
+        return Err(Error::config("process.user.additionalGids", advice));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::process::tests::host;
+    use std::path::Path;
+
+    fn told(euid: u32, linux: &str, groups: &str) -> String {
+        let text = format!(
+            r#"{{"ociVersion":"1.0.0","root":{{"path":"x"}},"linux":{{{linux}}},
+                "process":{{"cwd":"/","user":{{"uid":0,"gid":0,"additionalGids":[{groups}]}}}}}}"#
+        );
+        let spec: Spec = serde_json::from_str(&text).unwrap();
+        let namespaces = namespaces::plan(&spec, Path::new("/bundle")).unwrap();
+        let checked = check(&spec, &Host { euid, ..host() }, &namespaces);
+        checked.map_or_else(|error| error.to_string(), |()| String::new())
+    }
+
+    #[test]
+    fn demands() {
+        let map = r#"[{"containerID":0,"hostID":1000,"size":1}]"#;
+        let user = format!(r#""namespaces":[{{"type":"user"}}],"uidMappings":{map},"gidMappings":{map}"#);
+        assert_eq!(told(0, "", "5"), "");
+        assert_eq!(told(1000, &user, ""), "");
+        assert_eq!(told(1000, r#""namespaces":[{"type":"user","path":"/proc/9/ns/user"}]"#, ""), "");
+        assert!(told(1000, "", "").contains("linux.namespaces: rootless container requires user namespaces"));
+        assert!(told(1000, &user, "5").contains("process.user.additionalGids: cannot set any additional groups"));
+    }
+}
