@@ -19,6 +19,7 @@ pub fn directory(cgroup: &str) -> PathBuf {
 fn created(path: Option<&str>) -> Bundle {
     let mut bundle = Bundle::new();
     bundle.args(&["/bin/sleep", "100"]);
+    bundle.by_hand();
     if let Some(path) = path {
         let path = path.replace("ID", &bundle.id);
         bundle.set("/linux/cgroupsPath", json!(path));
@@ -196,14 +197,14 @@ fn a_limit_whose_controller_is_missing_is_an_error_that_names_it() {
         ("rdma", json!({"unified": {"rdma.max": "x"}}), "linux.resources.unified"),
     ] {
         let mut bundle = Bundle::new();
-        bundle.args(&["/bin/echo", "ran"]).set("/linux/resources", resources);
+        bundle.by_hand().args(&["/bin/echo", "ran"]).set("/linux/resources", resources);
         let before = Snapshot::of(&bundle);
         let done = bundle.start_with("run", &[]).under(&wrapper).run().exits(1).says(controller).says(field);
         assert_eq!(done.stdout, "");
         before.assert_unchanged(&bundle);
     }
     let mut bundle = Bundle::new();
-    bundle.args(&["/bin/echo", "ran"]);
+    bundle.by_hand().args(&["/bin/echo", "ran"]);
     assert_eq!(bundle.start_with("run", &[]).under(&wrapper).run().ok().stdout, "ran\n");
     for left in ["bare/root/main", "bare/root", "bare"] {
         let left = directory(&format!("{}/{left}", test_cgroup()));
@@ -347,7 +348,7 @@ fn a_caller_whose_cgroup_was_killed_before_can_make_containers() {
         fs::create_dir(&own).unwrap();
         fs::write(own.join("cgroup.kill"), "1").unwrap();
         let script = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", own.display());
-        bundle.args(&["/bin/cat", "/proc/self/cgroup"]).without_namespace("cgroup");
+        bundle.by_hand().args(&["/bin/cat", "/proc/self/cgroup"]).without_namespace("cgroup");
         let done = bundle.start_with("run", &[]).under(&["sh", "-c", &script, "-"]).run().ok().quiet();
         assert!(done.stdout.ends_with(&format!("{}\n", bundle.id)), "it is in its own cgroup: {done}");
         fs::remove_dir(&own).unwrap();
@@ -362,7 +363,7 @@ fn rootless_goes_without_a_cgroup_that_it_may_not_make() {
         return;
     }
     let mut bundle = Bundle::new();
-    bundle.args(&["/bin/echo", "ran"]);
+    bundle.by_hand().args(&["/bin/echo", "ran"]);
     bundle.save();
     let run = |rootless: &str| {
         let readonly = "mount -o remount,bind,ro /sys/fs/cgroup && exec \"$@\"";

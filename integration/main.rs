@@ -48,6 +48,7 @@ mod seccomp;
 mod spec;
 mod state;
 mod stress;
+mod systemd;
 mod terminal;
 mod threaded_cgroups;
 mod tidy;

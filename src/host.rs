@@ -62,6 +62,14 @@ impl Host {
     }
 }
 
+/// The cgroup of the process `pid` below the cgroup2 mount, such as `/user.slice/x`.
+///
+/// # Errors
+/// ENOENT or ESRCH when there is no such process.
+pub fn cgroup_of(pid: i32) -> Result<String> {
+    read(&format!("/proc/{pid}/cgroup")).map(|cgroups| own_cgroup(&cgroups))
+}
+
 /// Refuses kernels below 5.14: onggi uses clone3, openat2, pidfds, the mount API, CLONE_INTO_CGROUP, mount_setattr and
 /// cgroup.kill without weaker means to fall back on.
 ///

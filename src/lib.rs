@@ -100,6 +100,8 @@
 //! | a controller of cgroup v2 | | `linux.resources` | refused with the field; a value that means "no limit" is passed over |
 //! | | | `events` | left out of the statistics; without memory no notices |
 //! | pressure stall information, `memory.peak` | 4.20, 5.19 | `events` | left out of the statistics |
+//! | systemd and a bus | | `--systemd-cgroup` | refused |
+//! | systemd 252, 253 | | `cpu.idle` and `memory.oom.group` as properties of the unit | written to the cgroup alone |
 //! | `memory.reclaim` | 5.19 | `update` of a memory limit below what is in use | a temporary `memory.high` |
 //! | BFQ's weights | 5.0 | `blockIO.weight` | `io.weight`, converted |
 //! | right to load device programs | | `resources.devices` | refused; passed over in a user namespace, where nobody makes nodes |

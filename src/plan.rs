@@ -4,7 +4,7 @@ pub mod exec;
 mod rootless;
 
 use crate::bundle::Bundle;
-use crate::cgroup;
+use crate::cgroup::{self, Place};
 use crate::container::id::ContainerId;
 use crate::container::record::{self, Phase, Record};
 use crate::container::status;
@@ -16,7 +16,7 @@ use crate::process::{self, fds::Inherited};
 use crate::rootfs::{self, MountNamespace};
 use crate::seccomp;
 use crate::sys::clone::CloneFlags;
-use oci_spec::runtime::{Linux, Process, Spec};
+use oci_spec::runtime::{Process, Spec};
 use std::collections::BTreeMap;
 
 /// What the command line says about the container itself.
@@ -34,8 +34,8 @@ pub struct Options {
     pub keyring: bool,
     /// Descriptors of the caller that the program gets.
     pub inherited: Inherited,
-    /// False with `--cgroup-manager disabled`.
-    pub cgroup: bool,
+    /// Who makes the cgroup; nobody with `--cgroup-manager disabled`.
+    pub cgroup: Option<cgroup::Manager>,
     /// What `--rootless` says; without it whether we are root, and that of the initial user namespace, decides.
     pub rootless: Option<bool>,
 }
@@ -75,11 +75,11 @@ impl Plan {
         let hooks = hooks::plan(spec.hooks().as_ref())?;
         let rootfs = plan_rootfs(bundle, options, &namespaces, &hooks, &mut warnings)?;
         let cgroup = match options.cgroup {
-            true => {
+            Some(manager) => {
                 let owner = cgroup_owner(spec, &namespaces, &rootfs);
-                Some(plan_cgroup(linux, host, options, owner, &mut warnings)?)
+                Some(plan_cgroup(spec, manager, host, options, owner, &mut warnings)?)
             }
-            false => None,
+            None => None,
         };
         let profile = linux.and_then(|linux| linux.seccomp().as_ref());
         let seccomp = profile.map(|profile| seccomp::plan(profile, &mut warnings)).transpose()?;
@@ -89,6 +89,11 @@ impl Plan {
     /// The container's record before anything of it exists.
     pub fn record(&self, bundle: &Bundle, options: &Options, created: String) -> Record {
         let annotations = bundle.spec.annotations().iter().flatten();
+        let (cgroup, systemd) = match self.cgroup.as_ref().map(|cgroup| &cgroup.place) {
+            Some(Place::Directory(path)) => (Some(path.as_str().to_owned()), None),
+            Some(Place::Unit(unit)) => (None, Some(unit.id.clone())),
+            None => (None, None),
+        };
         Record {
             version: record::VERSION,
             id: options.id.clone(),
@@ -99,7 +104,8 @@ impl Plan {
             pid: None,
             start_time: None,
             boot_id: status::boot_id(),
-            cgroup: self.cgroup.as_ref().map(|cgroup| cgroup.path.as_str().to_owned()),
+            cgroup,
+            systemd,
             private_pid_namespace: self.namespaces.create.has(CloneFlags::PID),
             no_new_keyring: !options.keyring,
             annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect::<BTreeMap<_, _>>(),
@@ -168,13 +174,17 @@ fn check_terminal(process: &Process, detached: bool, console_socket: bool) -> Re
 }
 
 fn plan_cgroup(
-    linux: Option<&Linux>,
+    spec: &Spec,
+    manager: cgroup::Manager,
     host: &Host,
     options: &Options,
     owner: Option<u32>,
     warnings: &mut Vec<String>,
 ) -> Result<cgroup::Plan> {
+    let linux = spec.linux().as_ref();
     let input = cgroup::Input {
+        manager,
+        annotations: spec.annotations().as_ref(),
         cgroups_path: linux.and_then(|linux| linux.cgroups_path().as_deref()),
         id: options.id.as_str(),
         resources: linux.and_then(|linux| linux.resources().as_ref()),

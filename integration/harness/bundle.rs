@@ -2,7 +2,9 @@
 
 use super::command::words;
 use super::snapshot::earlier_processes;
-use super::{Invocation, Outcome, Report, binary, caller, is_rootless, probe_path, test_cgroup, wait_until};
+use super::{
+    Invocation, Outcome, Report, binary, caller, is_rootless, probe_path, test_cgroup, test_slice, wait_until,
+};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -60,7 +62,22 @@ impl Bundle {
         let id = format!("t{}-{}x", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         fs::create_dir(dir.path().join("logs")).expect("mkdir");
         let state = dir.path().join("state");
-        Self { dir, id, config, state }
+        let mut bundle = Self { dir, id, config, state };
+        if let Some(slice) = test_slice().filter(|_| bundle.get("/linux/cgroupsPath").is_null()) {
+            bundle.set("/linux/cgroupsPath", json!(format!("{slice}:onggi:{}", bundle.id)));
+        }
+        bundle
+    }
+
+    /// The cgroup is made by hand in any case, for tests of that.
+    pub fn by_hand(&mut self) -> &mut Self {
+        self.unset("/linux/cgroupsPath")
+    }
+
+    /// Whether systemd is to make the cgroup: a path of cgroupfs is not for it.
+    fn is_for_systemd(&self) -> bool {
+        let path = self.get("/linux/cgroupsPath").as_str();
+        test_slice().zip(path).is_some_and(|(slice, path)| path.starts_with(&slice))
     }
 
     /// The bundle directory.
@@ -215,6 +232,10 @@ impl Bundle {
     /// The binary with our `--root` and these arguments, not yet run. `config.json` is left as it is.
     pub fn invoke(&self, args: &[&str]) -> Invocation {
         let mut all = words(&["--root", self.state.to_str().expect("utf-8")]);
+        // Only these; as with engines, later commands may come without it.
+        if self.is_for_systemd() && args.iter().any(|arg| ["create", "run"].contains(arg)) {
+            all.extend(words(&["--systemd-cgroup"]));
+        }
         all.extend(words(args));
         Invocation::runtime(&self.logs(), all).env("ONGGI_TEST_ID", &self.id)
     }

@@ -5,6 +5,9 @@
 //! wanted, or `ONGGI_TEST_PROBE`. On a slow machine (an emulated one) `ONGGI_TEST_PATIENCE` is a whole number that
 //! every deadline is multiplied by, and `ONGGI_TEST_SAMPLE` one that the rounds of tests that repeat themselves are
 //! divided by: both are set by `integration/vm/test`.
+//!
+//! With `ONGGI_TEST_DRIVER=systemd` the containers are made with `--systemd-cgroup`, except for those of tests that give
+//! them a path of cgroupfs: those are about that driver. `integration/enter` names the slice then.
 
 mod bundle;
 pub mod caller;
@@ -13,6 +16,7 @@ mod debian;
 mod probe;
 mod pty;
 mod snapshot;
+mod systemd;
 mod trace;
 
 pub use bundle::{Bundle, template};
@@ -22,6 +26,7 @@ pub use debian::{debian_root, has_debian_root};
 pub use probe::{Report, capability_mask, probe_path};
 pub use pty::{ConsoleSocket, Pty};
 pub use snapshot::Snapshot;
+pub use systemd::{Mood, Systemd, unit_directory};
 pub use trace::Trace;
 
 use std::io::Write;
@@ -53,6 +58,18 @@ pub fn is_peer() -> bool {
 /// Outside of `integration/enter`: the tests would touch the machine.
 pub fn test_cgroup() -> String {
     std::env::var("ONGGI_TEST_CGROUP").expect("run this by `integration/enter cargo test --test integration`")
+}
+
+/// The slice that containers belong to when systemd makes their cgroups; none when they are made by hand.
+///
+/// # Panics
+/// Outside of `integration/enter`, and for a driver that there is not.
+pub fn test_slice() -> Option<String> {
+    match std::env::var("ONGGI_TEST_DRIVER").as_deref() {
+        Ok("systemd") => test_cgroup().rsplit('/').next().map(|name| format!("{name}.slice")),
+        Ok("cgroupfs") | Err(_) => None,
+        Ok(other) => panic!("ONGGI_TEST_DRIVER={other}: use systemd or cgroupfs"),
+    }
 }
 
 /// Whether this machine's cgroup v2 has `controller`; says visibly why `what` does not run where it has not.

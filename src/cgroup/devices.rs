@@ -66,30 +66,21 @@ fn detach(cgroup: BorrowedFd<'_>, programs: &[OwnedFd]) -> Result<()> {
     })
 }
 
-/// The program for `rules`, or `None` when they allow everything. Without rules only the devices that every container
-/// has are allowed.
+/// The program for the rules in `list`, or `None` when they allow everything.
 ///
 /// In a user namespace nobody may load programs; but there the kernel lets nobody make device nodes either, so the
 /// container has only those that the config gives it.
 ///
 /// # Errors
-/// `InvalidConfig` for a malformed rule, and for one that takes a part out of a wildcard, which the list can't say.
-pub(super) fn plan(rules: &[LinuxDeviceCgroup], rootless: bool) -> Result<Option<Program>> {
-    let mut list = List::default();
-    for (index, rule) in rules.iter().enumerate() {
-        list.add(rule, index)?;
-    }
-    for (device, access) in DEFAULTS {
-        list.change(true, device, access)
-            .map_err(|why| refused("", format!("{device}, which is always allowed: {why}")))?;
-    }
+/// `InvalidConfig` for more rules than the kernel takes.
+pub(super) fn plan(list: &List, rootless: bool) -> Result<Option<Program>> {
     if list.exceptions.len() > MOST_EXCEPTIONS {
         return Err(refused("", format!("more than {MOST_EXCEPTIONS} different devices")));
     }
     if list.allow && list.exceptions.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Program { instructions: program::compile(&list)?, optional: rootless }))
+    Ok(Some(Program { instructions: program::compile(list)?, optional: rootless }))
 }
 
 /// More than this the kernel's verifier does not follow (it keeps at most 8192 branches in mind).
@@ -189,6 +180,22 @@ pub(super) struct List {
 }
 
 impl List {
+    /// What `rules` make of it, one after the other, and then those that hold for every container.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a malformed rule, and for one that takes a part out of a wildcard, which the list can't say.
+    pub(super) fn of(rules: &[LinuxDeviceCgroup]) -> Result<Self> {
+        let mut list = Self::default();
+        for (index, rule) in rules.iter().enumerate() {
+            list.add(rule, index)?;
+        }
+        for (device, access) in DEFAULTS {
+            list.change(true, device, access)
+                .map_err(|why| refused("", format!("{device}, which is always allowed: {why}")))?;
+        }
+        Ok(list)
+    }
+
     /// Applies the rule that stands at `index` in the config.
     fn add(&mut self, rule: &LinuxDeviceCgroup, index: usize) -> Result<()> {
         let access = Access::parse(rule.access().as_deref().unwrap_or_default(), index)?;
@@ -260,7 +267,8 @@ fn refused(field: impl fmt::Display, message: impl AsRef<str>) -> Error {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Access, List, plan};
+    use super::{Access, List, Program};
+    use crate::error::Result;
     use oci_spec::runtime::LinuxDeviceCgroup;
 
     fn rules(rules: &[&str]) -> Vec<LinuxDeviceCgroup> {
@@ -276,12 +284,16 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
-    fn list_of(texts: &[&str]) -> Result<List, String> {
+    fn list_of(texts: &[&str]) -> std::result::Result<List, String> {
         let mut list = List::default();
         for (index, rule) in rules(texts).iter().enumerate() {
             list.add(rule, index).map_err(|error| error.to_string())?;
         }
         Ok(list)
+    }
+
+    fn plan(rules: &[LinuxDeviceCgroup], rootless: bool) -> Result<Option<Program>> {
+        super::plan(&List::of(rules)?, rootless)
     }
 
     /// `expected`: the default, then the exceptions.

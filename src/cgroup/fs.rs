@@ -21,14 +21,14 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes the cgroup that `plan` describes. `None`: nothing was asked for, we run without privileges and may not
+    /// Makes the cgroup at `path` as `plan` describes it. `None`: nothing was asked for, we run without privileges and may not
     /// make one, so the container stays in the caller's.
     ///
     /// # Errors
     /// `WrongState` when the cgroup exists and holds processes or is frozen; `Unsupported` when a controller is
     /// missing. Nothing is left behind.
-    pub fn create(plan: &Plan) -> Result<Option<Self>> {
-        let cgroup = match Self::make_or_retry(&plan.path) {
+    pub fn create(path: &CgroupPath, plan: &Plan) -> Result<Option<Self>> {
+        let cgroup = match Self::make_or_retry(path) {
             Ok(cgroup) => cgroup,
             Err(error) if is_denied(&error) && plan.if_denied == IfDenied::Without => return Ok(None),
             Err(error) if is_denied(&error) && plan.if_denied == IfDenied::Explain => {
@@ -188,7 +188,7 @@ impl Drop for Undo {
 /// Writes only what is missing, since a write waits for an RCU grace period when there are processes below. Failures
 /// are passed over: one controller or the other may be out of our reach (EPERM, EBUSY where the cgroup has processes)
 /// and not needed either; if it is, its files will be missing.
-fn enable(directory: &Directory, available: Vec<String>) -> Result<Vec<String>> {
+pub(super) fn enable(directory: &Directory, available: Vec<String>) -> Result<Vec<String>> {
     const FILE: &str = "cgroup.subtree_control";
     let mut enabled = directory.controllers(FILE)?;
     let missing: Vec<_> = available.into_iter().filter(|name| !enabled.contains(name)).collect();

@@ -1,25 +1,28 @@
 //! The container's cgroup: planned, created, limited, emptied and removed (cgroup v2).
 //!
 //! `path`, `resources` (with `weight`) and `devices` (with `program`) turn the config into a [`Plan`] without touching
-//! a file. `fs` is the cgroupfs driver, which makes the cgroup. `existing` is what later commands need, whoever made
-//! the cgroup, and with it `freezer`, `stats`, `watch` and `update` (with `reclaim`); `directory` (with `signal`), `limits`
-//! and `delegation` are what all build on. A driver differs from another in the paths it makes of the config and in how
-//! it makes and ends a cgroup; limits, device rules and removal of what is below are the same for all.
+//! a file. There are two drivers: `fs`, which makes the cgroup by hand, and `systemd`, which has systemd make it; `made`
+//! is what they have in common. `existing` is what later commands need, whoever made the cgroup, and with it `freezer`,
+//! `stats`, `watch`, `update` (with `reclaim`) and `destination`, where `exec` goes; `directory` (with `signal`), `limits` and `delegation` are what all
+//! build on. A driver differs from another in the paths it makes of the config and in how it makes and ends a cgroup;
+//! limits, device rules and removal of what is below are the same for all.
 
 mod delegation;
+mod destination;
 mod devices;
 mod directory;
 mod existing;
 mod freezer;
 mod fs;
 mod limits;
+mod made;
 mod path;
-mod place;
 mod program;
 mod reclaim;
 mod resources;
 mod signal;
 mod stats;
+mod systemd;
 mod update;
 #[cfg(test)]
 mod verdicts;
@@ -27,18 +30,20 @@ mod watch;
 mod weight;
 
 pub use delegation::Owner;
+pub use destination::Destination;
 pub use devices::Program;
 pub use existing::Existing;
-pub use fs::Cgroup;
+pub use made::Cgroup;
 pub use path::CgroupPath;
-pub use place::Place;
 pub use resources::{Current, Write};
 pub use stats::Stats;
+pub use systemd::{Unit, set_properties as set_unit_properties, stop as stop_unit};
 pub use update::plan_update;
 pub use watch::Happening;
 
 use crate::error::{Context, Result};
 use oci_spec::runtime::LinuxResources;
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -50,6 +55,10 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Input<'a> {
     /// `linux.cgroupsPath`.
     pub cgroups_path: Option<&'a Path>,
+    /// Who makes the cgroup.
+    pub manager: Manager,
+    /// `annotations`, which have properties of systemd's unit.
+    pub annotations: Option<&'a HashMap<String, String>>,
     /// The container's id, which names the cgroup when no path is given.
     pub id: &'a str,
     /// `linux.resources`.
@@ -62,11 +71,32 @@ pub struct Input<'a> {
     pub owner: Option<u32>,
 }
 
+/// Who makes a container's cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manager {
+    /// We do (`cgroupfs`).
+    Ourselves,
+    /// systemd does.
+    Systemd {
+        /// The user's own instance and not the machine's.
+        user: bool,
+    },
+}
+
+/// Where a container's cgroup is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// At this path.
+    Directory(CgroupPath),
+    /// Where systemd has the unit.
+    Unit(Unit),
+}
+
 /// The cgroup to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Where.
-    pub path: CgroupPath,
+    /// Where, and so by whom.
+    pub place: Place,
     /// Its limits, in the order of writing.
     pub writes: Vec<Write>,
     /// Which devices may be used; `None` for all.
@@ -94,7 +124,7 @@ pub enum IfDenied {
 /// `InvalidConfig` with the field at fault.
 pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
     let mut ignored = Vec::new();
-    let writes = match input.resources {
+    let mut writes = match input.resources {
         Some(resources) => resources::writes(resources, &Current::default(), &mut ignored).context("config.json")?,
         None => Vec::new(),
     };
@@ -106,31 +136,38 @@ pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
         (true, false, true) => IfDenied::Explain,
         (true, false, false) => IfDenied::Without,
     };
-    Ok(Plan {
-        path: CgroupPath::of_cgroupfs(input.cgroups_path, input.id, input.own_cgroup)?,
-        writes,
-        devices: devices::plan(rules, input.rootless)?,
-        owner: input.owner.map(|uid| Owner { uid, optional: input.rootless }),
-        if_denied,
-    })
+    let devices = devices::List::of(rules)?;
+    let place = match input.manager {
+        Manager::Ourselves => {
+            Place::Directory(CgroupPath::of_cgroupfs(input.cgroups_path, input.id, input.own_cgroup)?)
+        }
+        Manager::Systemd { user } => Place::Unit(systemd::plan(input, user, &mut writes, &devices)?),
+    };
+    let devices = devices::plan(&devices, input.rootless)?;
+    let owner = input.owner.map(|uid| Owner { uid, optional: input.rootless });
+    Ok(Plan { place, writes, devices, owner, if_denied })
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{IfDenied, Input, plan};
+    use super::{IfDenied, Input, Manager, Place, plan};
     use std::path::Path;
+
+    const INPUT: Input<'_> = Input {
+        cgroups_path: None,
+        manager: Manager::Ourselves,
+        annotations: None,
+        id: "web",
+        resources: None,
+        own_cgroup: "/me",
+        rootless: false,
+        owner: None,
+    };
 
     fn check(rootless: bool, path: Option<&str>, resources: &str, expected: IfDenied) {
         let resources = serde_json::from_str(resources).unwrap();
-        let input = Input {
-            cgroups_path: path.map(Path::new),
-            id: "web",
-            resources: Some(&resources),
-            own_cgroup: "/",
-            rootless,
-            owner: None,
-        };
+        let input = Input { cgroups_path: path.map(Path::new), resources: Some(&resources), rootless, ..INPUT };
         assert_eq!(plan(&input, &mut Vec::new()).unwrap().if_denied, expected);
     }
 
@@ -145,9 +182,17 @@ mod tests {
 
     #[test]
     fn no_resources() {
-        let input =
-            Input { cgroups_path: None, id: "web", resources: None, own_cgroup: "/me", rootless: false, owner: None };
-        let plan = plan(&input, &mut Vec::new()).unwrap();
-        assert_eq!((plan.path.as_str(), plan.writes.len(), plan.devices.is_some()), ("/web", 0, true));
+        let plan = plan(&INPUT, &mut Vec::new()).unwrap();
+        let Place::Directory(path) = plan.place else { panic!("a directory") };
+        assert_eq!((path.as_str(), plan.writes.len(), plan.devices.is_some()), ("/web", 0, true));
+    }
+
+    #[test]
+    fn by_systemd() {
+        let resources = serde_json::from_str(r#"{"cpu": {"quota": 50001}}"#).unwrap();
+        let manager = Manager::Systemd { user: false };
+        let plan = plan(&Input { resources: Some(&resources), manager, ..INPUT }, &mut Vec::new()).unwrap();
+        let Place::Unit(unit) = plan.place else { panic!("a unit") };
+        assert_eq!((unit.id.unit.as_str(), plan.writes[0].value.as_str()), ("onggi-web.scope", "51000 100000"));
     }
 }

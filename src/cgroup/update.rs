@@ -5,6 +5,7 @@ use super::existing::Existing;
 use super::limits;
 use super::reclaim::make_room;
 use super::resources::{self, Amount, Current, IfMissing, Write};
+use super::systemd;
 use crate::error::{Context, Error, Result};
 use oci_spec::runtime::LinuxResources;
 
@@ -12,14 +13,23 @@ use oci_spec::runtime::LinuxResources;
 const SWAP: &str = "memory.swap.max";
 
 /// What to write to change the limits `current` into those that `resources` names; what it does not name stays. Device
-/// rules stay as well, like in runc: nobody changes them this way, and engines repeat them.
+/// rules stay as well, like in runc: nobody changes them this way, and engines repeat them. With `by_systemd` CPU quotas
+/// become what systemd can keep.
 ///
 /// # Errors
 /// `InvalidConfig` with the field.
-pub fn plan_update(resources: &LinuxResources, current: &Current, warnings: &mut Vec<String>) -> Result<Vec<Write>> {
+pub fn plan_update(
+    resources: &LinuxResources,
+    current: &Current,
+    by_systemd: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Write>> {
     let mut writes = resources::writes(resources, current, warnings)?;
     // The bound of swap first: with it memory that must be reclaimed finds its way, or finds that there is none.
     writes.sort_by_key(|write| write.file != SWAP);
+    if by_systemd {
+        systemd::round_quotas(&mut writes);
+    }
     Ok(writes)
 }
 
@@ -32,13 +42,18 @@ impl Existing {
     /// Makes the planned changes. No process is killed for memory: a limit below what is in use is set only after the
     /// rest has been reclaimed.
     ///
+    /// `tell` is what else must hear of the changes, systemd. It does then what the unit's limits ask for, in its own way,
+    /// which must not hit a container that has no room yet; and we have the last word.
+    ///
     /// # Errors
     /// Why one of them could not be made, with field and file. The others are undone, or the error says which are not.
-    pub fn update(&self, writes: &[Write]) -> Result<()> {
+    pub fn update(&self, writes: &[Write], tell: impl FnOnce() -> Result<()>) -> Result<()> {
         let directory = &self.directory;
         let before: Vec<_> = writes.iter().map(|write| before(directory, write)).collect();
         let mut done = 0;
         change(directory, writes, &mut done)
+            .and_then(|()| tell())
+            .and_then(|()| writes.iter().try_for_each(|write| limits::set(directory, write)))
             .map_err(|error| put_back(directory, before[..done].iter().rev().flatten(), error))
     }
 }

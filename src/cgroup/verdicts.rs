@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used)]
 
-use super::devices::{Program, plan};
+use super::devices::{List, Program, plan};
 use crate::sys::bpf::{Instruction, code};
 use serde_json::json;
 
@@ -202,7 +202,8 @@ fn has_hole(rules: &[Rule]) -> bool {
 }
 
 fn planned(rules: &[Rule]) -> Option<Option<Program>> {
-    plan(&rules.iter().map(|rule| rule.to_spec()).collect::<Vec<_>>(), false).ok()
+    let rules: Vec<_> = rules.iter().map(|rule| rule.to_spec()).collect();
+    List::of(&rules).and_then(|list| plan(&list, false)).ok()
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::delete::poststop;
 use super::{CreateArgs, Global};
 use crate::bundle::Bundle;
+use crate::cgroup::{Manager, Place};
 use crate::container::id::ContainerId;
 use crate::container::store::{Claim, Entry};
 use crate::error::{Error, ErrorKind, Result};
@@ -50,10 +51,6 @@ pub(super) fn create(global: &Global, args: &CreateArgs) -> Result<u8> {
 
 /// Makes the container that the bundle describes, up to its program.
 pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -> Result<Made> {
-    if global.systemd_cgroup {
-        let message = "--systemd-cgroup is not supported by this version of onggi: use the cgroupfs driver";
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
     let inherited = inherited(args.preserve_fds)?;
     let id = ContainerId::parse(&args.id)?;
     let pid_file = args.pid_file.as_deref().map(PidFile::plan).transpose()?;
@@ -66,7 +63,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -
         pivot: !args.no_pivot,
         keyring: !args.no_new_keyring,
         inherited,
-        cgroup: global.cgroup,
+        cgroup: global.cgroup.then(|| cgroup_manager(global.systemd_cgroup, &host)),
         rootless: rootless(global.rootless.as_deref())?,
     };
     let mut plan = Plan::new(&bundle, &host, &options)?;
@@ -102,6 +99,17 @@ pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -
     }
 }
 
+/// Root in a user namespace may be a user of the host (rootless Podman) or root of a system of its own; the former comes
+/// with the variables of a session.
+fn cgroup_manager(systemd: bool, host: &Host) -> Manager {
+    let in_session =
+        || ["DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"].iter().any(|name| std::env::var_os(name).is_some());
+    match systemd {
+        true => Manager::Systemd { user: host.euid != 0 || (host.in_user_namespace && in_session()) },
+        false => Manager::Ourselves,
+    }
+}
+
 fn rootless(flag: Option<&str>) -> Result<Option<bool>> {
     match flag {
         None | Some("auto") => Ok(None),
@@ -116,7 +124,10 @@ fn rootless(flag: Option<&str>) -> Result<Option<bool>> {
 
 /// What was decided, for developers.
 fn debug(global: &Global, id: &ContainerId, plan: &Plan) {
-    let cgroup = plan.cgroup.as_ref().map_or("none", |cgroup| cgroup.path.as_str());
+    let cgroup = plan.cgroup.as_ref().map_or("none", |cgroup| match &cgroup.place {
+        Place::Directory(path) => path.as_str(),
+        Place::Unit(unit) => unit.id.unit.as_str(),
+    });
     let namespaces = plan.namespaces.create;
     global.log.debug(&format!("container {id}: new namespaces {namespaces}, cgroup {cgroup}"));
     if let Some(filter) = &plan.seccomp {

@@ -2,8 +2,8 @@
 
 use super::kill::kill_container;
 use super::{Global, ON_HOST, cgroup, observe, wrong_state};
-use crate::cgroup::PATIENCE;
-use crate::container::record::{Phase, Record};
+use crate::cgroup::{self, Existing, PATIENCE};
+use crate::container::record::{Phase, Record, SystemdUnit};
 use crate::container::report::HookState;
 use crate::container::status::{Container, Status};
 use crate::container::store::Entry;
@@ -58,6 +58,17 @@ pub(super) fn end(record: &Record, init: Option<&OwnedFd>) -> Result<()> {
     }
 }
 
+/// Has systemd stop the unit and forget it. What is left in it is killed before: systemd would ask it to end, and wait
+/// for a minute and a half.
+fn stop_unit(record: &Record, unit: &SystemdUnit) -> Result<()> {
+    let existing = cgroup(record)?;
+    existing.as_ref().map_or(Ok(()), Existing::kill)?;
+    // Where the cgroup is not known, `create` was killed before it knew.
+    let has_ended = existing.is_none() && record.cgroup.is_some();
+    cgroup::stop_unit(unit, has_ended)
+        .map_err(|error| error.hint("start systemd and dbus, then delete the container again"))
+}
+
 /// With what is left in it, if that has not ended with the init process.
 fn remove_cgroup(record: &Record) -> Result<()> {
     /// A moment for the killed to go, before those are killed that have come meanwhile.
@@ -81,6 +92,9 @@ fn remove_cgroup(record: &Record) -> Result<()> {
 /// Removes everything of a container whose init process has ended, in runc's order: remaining processes, cgroup, state
 /// directory; then the poststop hooks. What is gone already is fine.
 pub(super) fn destroy(entry: &Entry, record: &Record, log: &Log) -> Result<()> {
+    if let Some(unit) = &record.systemd {
+        stop_unit(record, unit)?;
+    }
     remove_cgroup(record).context("remove the container's cgroup")?;
     entry.remove().context("remove the container's state")?;
     poststop(record, log);

@@ -4,7 +4,7 @@ use super::create::preserved;
 use super::run::follow;
 use super::{ExecArgs, Global, observe, wrong_state};
 use crate::bundle::{Kept, ProcessFile};
-use crate::cgroup::{PATIENCE, Place};
+use crate::cgroup::{Destination, PATIENCE};
 use crate::container::record::Phase;
 use crate::container::status::{Container, Live, Status, is_being_made};
 use crate::container::store::Entry;
@@ -110,7 +110,7 @@ fn plan_and_open(
     let Live { record, init } = live;
     let file = args.process.as_deref().map(load).transpose()?;
     let kept = Kept::parse(&entry.load_config()?)?;
-    let place = Place::plan(record.cgroup.as_deref(), &args.cgroup)?;
+    let place = Destination::plan(record.cgroup.as_deref(), &args.cgroup)?;
     let proc = host_proc()?;
     let pid = record.pid.ok_or_else(|| wrong_state(phrase::EXEC_STOPPED))?;
     let target = of_living(&init, Target::read(proc.as_fd(), pid))?;

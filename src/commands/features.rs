@@ -36,6 +36,8 @@ fn document() -> Value {
             // Podman and CRI-O look for this one whatever the runtime.
             "org.opencontainers.runc.checkpoint.enabled": "false",
         },
+        // They change the unit that systemd makes; those that do more are refused.
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
     })
 }
 
@@ -43,7 +45,7 @@ fn linux() -> Value {
     json!({
         "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
         "capabilities": capabilities(),
-        "cgroup": { "v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": false },
+        "cgroup": { "v1": false, "v2": true, "systemd": true, "systemdUser": true, "rdma": false },
         "seccomp": {
             "enabled": true,
             "actions": seccomp::ACTIONS,

@@ -3,7 +3,7 @@
 use super::limit_flags::LIMIT_FLAGS;
 use super::{Global, cgroup, observe, wrong_state};
 use crate::bundle;
-use crate::cgroup::plan_update;
+use crate::cgroup::{plan_update, set_unit_properties};
 use crate::container::status::Container;
 use crate::error::{Context, Error, ErrorKind, Result, phrase};
 use serde_json::json;
@@ -42,8 +42,10 @@ pub(super) fn update(global: &Global, args: &UpdateArgs) -> Result<u8> {
     }
     let cgroup = cgroup(&record)?.ok_or_else(|| wrong_state(phrase::NOT_RUNNING))?;
     let (resources, mut warnings) = bundle::resources(&request).context("resources")?;
-    let writes = plan_update(&resources, &cgroup.current_limits(), &mut warnings)?;
-    cgroup.update(&writes).context("update")?;
+    let unit = record.systemd.as_ref();
+    let writes = plan_update(&resources, &cgroup.current_limits(), unit.is_some(), &mut warnings)?;
+    let tell = || unit.map_or(Ok(()), |unit| set_unit_properties(unit, &writes));
+    cgroup.update(&writes, tell).context("update")?;
     for warning in warnings {
         global.log.warning(&warning);
     }

@@ -35,9 +35,14 @@ pub struct Record {
     /// The kernel's boot id when `start_time` was taken; guards against a state directory that survived a reboot.
     #[serde(default)]
     pub boot_id: Option<String>,
-    /// The container's cgroup below the cgroup2 mount; none with `--cgroup-manager disabled`.
+    /// The container's cgroup below the cgroup2 mount; none with `--cgroup-manager disabled`, and with systemd's unit
+    /// until that is made.
     #[serde(default)]
     pub cgroup: Option<String>,
+    /// systemd's unit that the cgroup belongs to; none with the cgroupfs driver. Later commands follow this, whatever
+    /// their flags say.
+    #[serde(default)]
+    pub systemd: Option<SystemdUnit>,
     /// Whether the init process is number 1 of a PID namespace made for it, so that its end ends all others.
     #[serde(default)]
     pub private_pid_namespace: bool,
@@ -53,6 +58,15 @@ pub struct Record {
     /// Hooks for `delete`.
     #[serde(default)]
     pub poststop: Vec<Hook>,
+}
+
+/// A unit of systemd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemdUnit {
+    /// Its name.
+    pub unit: String,
+    /// Whether it belongs to the user's manager and not to the machine's.
+    pub user_bus: bool,
 }
 
 /// How far `create` came.

@@ -66,10 +66,17 @@ impl<'a> Conversation<'a> {
         Self { prepared, record, host, child, console, heard: false, ready: false, done }
     }
 
-    /// Serves the child until it waits at the gate, or, without one, until its program runs. `None`: SIGKILL was the
-    /// first thing that happened to the child, which clone3 had started in its cgroup.
-    pub fn hold(mut self, signals: &Signals, cgroup: Option<&Cgroup>, progress: &mut Progress) -> Result<Option<Done>> {
-        match self.begin(signals, cgroup) {
+    /// Serves the child until it waits at the gate, or, without one, until its program runs. `placed` tells what came of
+    /// moving it to its cgroup, if it was not started there. `None`: SIGKILL was the first thing that happened to the
+    /// child, which clone3 had started in its cgroup.
+    pub fn hold(
+        mut self,
+        placed: Result<()>,
+        signals: &Signals,
+        cgroup: Option<&Cgroup>,
+        progress: &mut Progress,
+    ) -> Result<Option<Done>> {
+        match placed.and_then(|()| self.begin(signals)) {
             // Whatever it was, it was done to a process that is gone.
             Err(_) if pidfd::wait_exit(self.done.init.pidfd(), Some(Duration::ZERO))? => {
                 return if self.is_stillborn(cgroup)? { Ok(None) } else { Err(self.death(cgroup)) };
@@ -99,9 +106,8 @@ impl<'a> Conversation<'a> {
     }
 
     /// What the child waits for first.
-    fn begin(&self, signals: &Signals, cgroup: Option<&Cgroup>) -> Result<()> {
-        if let (true, Some(cgroup)) = (self.prepared.awaits_cgroup, cgroup) {
-            cgroup.add(self.done.init.pid)?;
+    fn begin(&self, signals: &Signals) -> Result<()> {
+        if self.prepared.awaits_cgroup {
             self.proceed(None)?;
         }
         if self.prepared.namespaces.origin(CloneFlags::USER) == Origin::New {

@@ -4,7 +4,7 @@
 use super::console::Console;
 use super::conversation::{Conversation, Done};
 use super::launch::{self, Progress};
-use crate::cgroup::Place;
+use crate::cgroup::Destination;
 use crate::child::{Prepared, Role};
 use crate::container::record::Record;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -35,7 +35,7 @@ pub struct Container {
     /// Its root, where it is not that of the mount namespace.
     pub inner_root: Option<OwnedFd>,
     /// Where in its cgroup to go; nowhere if it has none.
-    pub place: Option<Place>,
+    pub place: Option<Destination>,
     /// The host's procfs.
     pub proc: OwnedFd,
 }
@@ -62,9 +62,9 @@ pub fn exec(
     plan.affinities.prepare()?;
     let mut warnings = plan.warnings;
     let Container { record, pid, init, target, inner_root, place, proc } = container;
-    let cgroup = place.as_ref().map(|place| place.open(proc.as_fd(), pid)).transpose()?;
+    let cgroup = place.as_ref().map(|place| place.open(pid)).transpose()?;
     // Where the caller is already: a container without privileges that has none of its own.
-    let mut cgroup = cgroup.filter(|cgroup| cgroup.path().as_str() != host.own_cgroup);
+    let mut cgroup = cgroup.filter(|cgroup| cgroup.path().is_none_or(|path| path.as_str() != host.own_cgroup));
     let mut prepared = Prepared {
         record,
         single_threaded: SingleThreaded::prove(host.threads)?,
@@ -94,14 +94,18 @@ pub fn exec(
                 continue;
             }
             (Err(error), Some(place)) if cgroup.is_some() && !moved => {
-                cgroup = Some(place.instead(error, prepared.proc.as_fd(), pid)?);
+                cgroup = Some(place.instead(error, pid)?);
                 moved = true;
                 continue;
             }
             (born, _) => born?,
         };
+        let placed = match cgroup.as_mut().filter(|_| prepared.awaits_cgroup) {
+            Some(cgroup) => cgroup.add(process.pid, signals.ending()?.as_fd()),
+            None => Ok(()),
+        };
         let conversation = Conversation::new(&prepared, &prepared.record, host, line, process, &mut console);
-        match conversation.hold(signals, cgroup.as_ref(), &mut Progress::default())? {
+        match conversation.hold(placed, signals, cgroup.as_ref(), &mut Progress::default())? {
             Some(done) => break done,
             // As in `launch`.
             None => prepared.awaits_cgroup = true,

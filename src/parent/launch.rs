@@ -80,10 +80,11 @@ pub fn launch(
         None => None,
     };
     let mut prepared = prepare::prepare(plan, &record, host, gate)?;
+    prepared.awaits_cgroup = cgroup.as_ref().is_some_and(|cgroup| cgroup.dir().is_none());
     let mut console = options.console;
     let mut done = loop {
         // One that was not to be had may be another container's some day.
-        record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().as_str().to_owned());
+        record.cgroup = path_of(cgroup.as_ref());
         let (child, init) = match bear(&prepared, cgroup.as_ref()) {
             Err(error) if cgroup.is_some() && error.is(Errno::EACCES) => {
                 if_denied.map_or(Ok(()), |if_denied| denied(error, if_denied))?;
@@ -96,8 +97,12 @@ pub fn launch(
         // nobody knows. `run` has no moment of being created.
         let phase = if options.gated { Phase::Creating } else { Phase::Created };
         record_init(&mut record, &init, phase, claim)?;
+        let placed = match cgroup.as_mut().filter(|_| prepared.awaits_cgroup) {
+            Some(cgroup) => place(&init, cgroup, &mut record, claim, signals),
+            None => Ok(()),
+        };
         let conversation = Conversation::new(&prepared, &record, host, child, init, &mut console);
-        match conversation.hold(signals, cgroup.as_ref(), progress)? {
+        match conversation.hold(placed, signals, cgroup.as_ref(), progress)? {
             Some(done) => break done,
             // Linux since 6.14, and stable kernels since, kill what clone3 starts in a cgroup when `cgroup.kill` was
             // ever written in our own or in that one, and not equally often (kernel/cgroup/cgroup.c, kill_seq, is
@@ -145,6 +150,22 @@ pub(super) fn bear(prepared: &child::Prepared, cgroup: Option<&Cgroup>) -> Resul
     }
 }
 
+/// Moves the init process, which waits for that, into its cgroup, and writes down where that is.
+fn place(init: &InitProcess, cgroup: &mut Cgroup, record: &mut Record, claim: &Claim, signals: &Signals) -> Result<()> {
+    cgroup.add(init.pid, signals.ending()?.as_fd())?;
+    let path = path_of(Some(cgroup));
+    if path != record.cgroup {
+        record.cgroup = path;
+        claim.write(record)?;
+    }
+    Ok(())
+}
+
+/// What the record says of the cgroup.
+fn path_of(cgroup: Option<&Cgroup>) -> Option<String> {
+    cgroup.and_then(Cgroup::path).map(|path| path.as_str().to_owned())
+}
+
 fn clone(prepared: &child::Prepared, cgroup: Option<&Cgroup>) -> Result<Fork> {
     let namespaces = &prepared.namespaces;
     let home = match prepared.joins.pid() {
@@ -160,7 +181,7 @@ fn clone(prepared: &child::Prepared, cgroup: Option<&Cgroup>) -> Result<Fork> {
         None => None,
     };
     let first_wave = namespaces.first_wave();
-    let cgroup = cgroup.filter(|_| !prepared.awaits_cgroup).map(Cgroup::dir);
+    let cgroup = cgroup.filter(|_| !prepared.awaits_cgroup).and_then(Cgroup::dir);
     let fork = clone3(prepared.single_threaded, first_wave, cgroup).map_err(|error| match error.errno() {
         Some(Errno::ENOSPC) => error.hint("a limit in /proc/sys/user on the number of namespaces is reached"),
         Some(Errno::EPERM) if !first_wave.is_empty() => {

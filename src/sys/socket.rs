@@ -83,9 +83,24 @@ fn own(fd: RawFd) -> OwnedFd {
 
 /// Connects to the stream socket at `path`, however long the path is: a long one is reached through its directory.
 pub fn connect(path: &Path) -> Result<OwnedFd> {
-    let failed = |errno| Error::sys(format!("connect {}", path.display()), errno);
-    let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
-        .map_err(|errno| Error::sys("socket(AF_UNIX)", errno))?;
+    connect_path(path, SockFlag::SOCK_CLOEXEC)
+}
+
+/// The same without waiting, now and for all that follows.
+///
+/// # Errors
+/// EAGAIN when as many others wait already as the server lets.
+pub fn connect_at_once(path: &Path) -> Result<OwnedFd> {
+    connect_path(path, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)
+}
+
+/// As [`connect_at_once`], to a socket that has a name in the abstract namespace; see unix(7).
+pub fn connect_abstract(name: &[u8]) -> Result<OwnedFd> {
+    let shown = format!("@{}", String::from_utf8_lossy(name));
+    connect_to(UnixAddr::new_abstract(name), SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, &shown)
+}
+
+fn connect_path(path: &Path, flags: SockFlag) -> Result<OwnedFd> {
     let through;
     let address = if path.as_os_str().len() <= ADDRESS_LIMIT {
         UnixAddr::new(path)
@@ -93,7 +108,13 @@ pub fn connect(path: &Path) -> Result<OwnedFd> {
         through = fs::open(path, Access::Path)?;
         UnixAddr::new(format!("/proc/self/fd/{}", through.as_raw_fd()).as_str())
     };
-    let address = address.map_err(failed)?;
-    nix::sys::socket::connect(socket.as_raw_fd(), &address).map_err(failed)?;
+    connect_to(address, flags, &path.display().to_string())
+}
+
+fn connect_to(address: nix::Result<UnixAddr>, flags: SockFlag, shown: &str) -> Result<OwnedFd> {
+    let failed = |errno| Error::sys(format!("connect {shown}"), errno);
+    let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)
+        .map_err(|errno| Error::sys("socket(AF_UNIX)", errno))?;
+    nix::sys::socket::connect(socket.as_raw_fd(), &address.map_err(failed)?).map_err(failed)?;
     Ok(socket)
 }

@@ -2,25 +2,21 @@
 //! its init process further down and shares out controllers there (docker in docker), or has lost its first cgroup, gets
 //! it where the init process is.
 
-use super::fs::Cgroup;
+use super::made::Cgroup;
 use super::path::{CgroupPath, clean};
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::host;
 use crate::sys::Errno;
-use crate::sys::fs::{self, Access, Resolve};
-use std::os::fd::BorrowedFd;
-
-/// More than `/proc/PID/cgroup` has: a line for each hierarchy, of a path of 4096 bytes at most.
-const MEMBERSHIP_LIMIT: usize = 1 << 17;
 
 /// A cgroup of the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Destination {
     path: CgroupPath,
     /// Whether `--cgroup` names it, so that no other will do.
     named: bool,
 }
 
-impl Place {
+impl Destination {
     /// Plans where to go in a container whose own cgroup is `container`: there, or where the values of `--cgroup` say.
     ///
     /// # Errors
@@ -56,13 +52,13 @@ impl Place {
         Ok(Some(Self { path, named: true }))
     }
 
-    /// Opens the cgroup; where it is gone, that of the init process `init`, as `proc`, a procfs that we trust, shows it.
+    /// Opens the cgroup; where it is gone, that of the init process `init`.
     ///
     /// # Errors
     /// `NotFound` for one that `--cgroup` names.
-    pub fn open(&self, proc: BorrowedFd<'_>, init: i32) -> Result<Cgroup> {
+    pub fn open(&self, init: i32) -> Result<Cgroup> {
         match Cgroup::existing(&self.path) {
-            Err(error) if is_closed(&error) && !self.named => of_process(proc, init),
+            Err(error) if is_closed(&error) && !self.named => of_process(init),
             Err(error) if self.named => Err(refused(error)),
             opened => opened,
         }
@@ -72,10 +68,10 @@ impl Place {
     ///
     /// # Errors
     /// The same error, where it has other reasons or `--cgroup` names the cgroup.
-    pub fn instead(&self, error: Error, proc: BorrowedFd<'_>, init: i32) -> Result<Cgroup> {
+    pub fn instead(&self, error: Error, init: i32) -> Result<Cgroup> {
         match error {
             error if self.named => Err(refused(error)),
-            error if is_closed(&error) => of_process(proc, init),
+            error if is_closed(&error) => of_process(init),
             error => Err(error),
         }
     }
@@ -94,15 +90,9 @@ fn refused(error: Error) -> Error {
 
 /// The cgroup that the process `pid` is in, wherever it has moved: a container that can move its processes out of its
 /// cgroup has been given the host's hierarchy to write to.
-fn of_process(proc: BorrowedFd<'_>, pid: i32) -> Result<Cgroup> {
-    let membership = fs::open_at(proc, format!("{pid}/cgroup"), Access::Read, Resolve::BeneathOneMount)
-        .and_then(|file| fs::read_all(file, MEMBERSHIP_LIMIT))
-        .with_context(|| format!("read /proc/{pid}/cgroup"))?;
-    let membership = String::from_utf8_lossy(&membership);
-    let path = membership.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
-    CgroupPath::try_from(path.to_owned())
-        .and_then(|path| Cgroup::existing(&path))
-        .context("enter the cgroup of the container's init process")
+fn of_process(pid: i32) -> Result<Cgroup> {
+    let entered = host::cgroup_of(pid).and_then(CgroupPath::try_from).and_then(|path| Cgroup::existing(&path));
+    entered.context("enter the cgroup of the container's init process")
 }
 
 #[cfg(test)]
@@ -112,7 +102,7 @@ mod tests {
 
     fn check(wanted: &[&str], expected: std::result::Result<&str, &str>) {
         let wanted: Vec<String> = wanted.iter().map(|path| (*path).to_owned()).collect();
-        let planned = Place::plan(Some("/a/web"), &wanted).map_err(|error| error.to_string());
+        let planned = Destination::plan(Some("/a/web"), &wanted).map_err(|error| error.to_string());
         let planned = planned.map(|place| place.unwrap().path.as_str().to_owned());
         assert_eq!(planned.as_deref().map_err(String::as_str), expected, "{wanted:?}");
     }
@@ -136,8 +126,8 @@ mod tests {
 
     #[test]
     fn without_a_cgroup() {
-        assert_eq!(Place::plan(None, &[]).unwrap(), None);
-        let text = Place::plan(None, &["x".to_owned()]).unwrap_err().to_string();
+        assert_eq!(Destination::plan(None, &[]).unwrap(), None);
+        let text = Destination::plan(None, &["x".to_owned()]).unwrap_err().to_string();
         assert_eq!(text, "--cgroup x: the container has no cgroup of its own");
     }
 }
