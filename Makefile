@@ -16,7 +16,8 @@ SCRIPTS = .ci/run benches/run $(shell find integration -type f -perm -u+x)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build release demo test check lint deny unit probe integration vm test-vm bench fmt doc install clean
+.PHONY: help setup build release demo test native check lint deny unit probe integration vm test-vm bench fmt doc \
+    install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,7 +44,10 @@ release: ## the static binary at target/release/onggi, checked for size and for 
 demo: setup release ## show a real container and its life, from the inside and the outside (as root)
 	@integration/demo
 
-test: setup lint deny unit release probe integration ## everything: lint, unit and integration tests (as root)
+test: setup ## everything: lint, unit and integration tests, here and in the test machine (as root)
+	+@integration/everything
+
+native: lint deny unit release probe integration ## the part of `make test` on this machine alone (as root, after setup)
 
 check: test ## what continuous integration runs
 
@@ -77,8 +81,9 @@ vm: ## the test machine: a Debian with systemd and all cgroup controllers, under
 	@integration/vm/build
 
 test-vm: vm release probe ## integration tests in the test machine; AXES="root-systemd ..." and ARGS="cgroup::" choose
-	integration/vm/test "$$($(CARGO) test --locked --test integration --no-run --message-format=json | \
-	    sed -n 's/.*"executable":"\([^"]*\/integration-[^"]*\)".*/\1/p')" $(ARGS)
+	@binary="$$($(CARGO) test --locked --test integration --no-run --message-format=json | \
+	    sed -n 's/.*"executable":"\([^"]*\/integration-[^"]*\)".*/\1/p')"; \
+	ONGGI_TEST_PROBE="$(PROBE)" exec integration/vm/test "$$binary" $(ARGS)
 
 bench: setup release ## times and counts of `run /bin/true` beside Debian trixie's crun and runc (as root)
 	@benches/run

@@ -1,7 +1,7 @@
 //! What is left when onggi is killed, or a system call fails, at any point: swept over the system calls of `create`,
 //! `start`, `run` and `delete` by strace(1), sampled so that it stays short.
 
-use crate::harness::{Bundle, Outcome, Snapshot, Trace, is_peer, is_rootless};
+use crate::harness::{Bundle, Outcome, Snapshot, Trace, is_peer, is_rootless, rounds};
 
 /// About as many injections as one test makes; for users, whose paths through the code are mostly the same, a few.
 fn sample() -> usize {
@@ -41,8 +41,8 @@ const BORING: [&str; 22] = [
     "sigaltstack",
 ];
 
-/// Sampled points among all system calls that `bundle.start_with(verb)` makes.
-fn points(trace: &Trace, wanted: impl Fn(&str) -> bool) -> Vec<Point> {
+/// Sampled points among all system calls of a trace, for the test `what`.
+fn points(what: &str, trace: &Trace, wanted: impl Fn(&str) -> bool) -> Vec<Point> {
     let mut counts = std::collections::BTreeMap::<&str, usize>::new();
     for line in &trace.lines {
         *counts.entry(Trace::call(line)).or_default() += 1;
@@ -52,7 +52,7 @@ fn points(trace: &Trace, wanted: impl Fn(&str) -> bool) -> Vec<Point> {
         .filter(|(call, _)| !call.is_empty() && !BORING.contains(call) && wanted(call))
         .flat_map(|(call, count)| (1..=count).map(move |number| Point { call: call.to_owned(), number }))
         .collect();
-    let step = all.len().div_ceil(sample()).max(1);
+    let step = all.len().div_ceil(rounds(what, sample())).max(1);
     // Another part of them each day.
     let days = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / 86400;
     let first = usize::try_from(days).unwrap() % step;
@@ -110,7 +110,7 @@ fn kill_sweep(verb: &str) {
         _ => Trace::of(command(), &bundle.logs(), "all"),
     };
     clean();
-    for point in points(&trace, |_| true) {
+    for point in points(&format!("faults: {verb} killed anywhere"), &trace, |_| true) {
         prepare();
         inject(command(), &point, "signal=SIGKILL");
         converges(&bundle, &before, &point);
@@ -229,7 +229,8 @@ fn run_with_a_failing_call_anywhere() {
     bundle.run().ok();
     let before = Snapshot::of(&bundle);
     let trace = Trace::of(bundle.start_with("run", &[]), &bundle.logs(), "all");
-    for (index, point) in points(&trace, |call| FORWARD.contains(&call)).iter().enumerate() {
+    let points = points("faults: run with a failing call anywhere", &trace, |call| FORWARD.contains(&call));
+    for (index, point) in points.iter().enumerate() {
         let error = ["ENOMEM", "EPERM", "EMFILE"][index % 3];
         let done = inject(bundle.start_with("run", &[]), point, &format!("error={error}"));
         let code = done.status.code();

@@ -1,6 +1,6 @@
 //! Many containers, in a row and side by side: no failure, and the host is as it was.
 
-use crate::harness::{Bundle, Snapshot};
+use crate::harness::{Bundle, Snapshot, rounds};
 
 #[test]
 fn two_hundred_in_a_row() {
@@ -8,7 +8,7 @@ fn two_hundred_in_a_row() {
     bundle.args(&["/bin/true"]);
     bundle.run().ok().quiet();
     let before = Snapshot::of(&bundle);
-    for round in 0..200 {
+    for round in 0..rounds("stress: two hundred in a row", 200) {
         let done = bundle.run();
         assert!(done.status.success() && done.stderr.is_empty(), "round {round}: {done}");
     }
@@ -22,7 +22,7 @@ fn two_hundred_eight_at_a_time() {
     bundle.run().ok().quiet();
     let before = Snapshot::of(&bundle);
     let path = bundle.path().to_str().unwrap().to_owned();
-    for round in 0..25 {
+    for round in 0..rounds("stress: eight at a time", 25) {
         let ids: Vec<String> = (0..8).map(|lane| format!("{}.{round}.{lane}", bundle.id)).collect();
         let running: Vec<_> = ids.iter().map(|id| bundle.invoke(&["run", "--bundle", &path, id]).spawn()).collect();
         for run in running {
@@ -41,7 +41,7 @@ fn one_id_for_eight() {
     bundle.run().ok();
     bundle.args(&["/bin/sleep", "100"]);
     let before = Snapshot::of(&bundle);
-    for _ in 0..5 {
+    for _ in 0..rounds("stress: one id for eight", 5) {
         let running: Vec<_> = (0..8).map(|_| bundle.start_with("create", &[]).spawn()).collect();
         let done: Vec<_> = running.into_iter().map(crate::harness::Running::wait).collect();
         let won = done.iter().filter(|outcome| outcome.status.success()).count();

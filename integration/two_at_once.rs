@@ -1,6 +1,6 @@
 //! Several commands on one id at the same time: what one leaves must not hit the container of another.
 
-use crate::harness::{Bundle, Snapshot, is_peer, wait_until};
+use crate::harness::{Bundle, Snapshot, is_peer, rounds, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use std::fs;
@@ -60,9 +60,10 @@ fn delete_while_create_is_at_work() {
     bundle.args(&["/bin/sleep", "100"]);
     bundle.warm_up();
     let before = Snapshot::of(&bundle);
-    for round in 0..40 {
+    let rounds = u32::try_from(rounds("two at once: delete while create is at work", 40)).unwrap();
+    for round in 0..rounds {
         let creating = bundle.start_with("create", &[]).spawn();
-        std::thread::sleep(std::time::Duration::from_micros(round * 500));
+        std::thread::sleep(std::time::Duration::from_millis(20) * round / rounds);
         bundle.verb("delete", &["--force"]).ok();
         let created = creating.wait();
         // Whoever was first: a container is there and whole, or nothing is.
@@ -80,7 +81,7 @@ fn start_against_delete_and_kill() {
     bundle.args(&["/bin/sleep", "100"]);
     bundle.warm_up();
     let before = Snapshot::of(&bundle);
-    for round in 0..20 {
+    for round in 0..rounds("two at once: start against delete and kill", 20) {
         bundle.create().ok();
         let starting = bundle.invoke(&["start", &bundle.id]).spawn();
         if round % 2 == 0 {

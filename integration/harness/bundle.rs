@@ -1,6 +1,7 @@
 //! A bundle in a directory of its own, with a state root and a container id that no other test has.
 
 use super::command::words;
+use super::snapshot::earlier_processes;
 use super::{
     Invocation, Outcome, Report, binary, caller, is_rootless, probe_path, test_cgroup, test_slice, wait_until,
 };
@@ -53,6 +54,7 @@ impl Bundle {
     pub fn empty(config: Value) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         test_cgroup();
+        earlier_processes();
         let dir = tempfile::Builder::new().prefix("onggi-").tempdir().expect("scratch directory");
         // Container root of a user namespace must be able to walk through it.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");

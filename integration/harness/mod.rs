@@ -3,7 +3,8 @@
 //! The binary under test is the one cargo built, or `ONGGI_BIN`: another runtime can be put in its place to see
 //! whether a test asks for what the field does. Texts of errors are then not compared. The probe is built when it is
 //! wanted, or `ONGGI_TEST_PROBE`. On a slow machine (an emulated one) `ONGGI_TEST_PATIENCE` is a whole number that
-//! every deadline is multiplied by.
+//! every deadline is multiplied by, and `ONGGI_TEST_SAMPLE` one that the rounds of tests that repeat themselves are
+//! divided by: both are set by `integration/vm/test`.
 //!
 //! With `ONGGI_TEST_DRIVER=systemd` the containers are made with `--systemd-cgroup`, except for those of tests that give
 //! them a path of cgroupfs: those are about that driver. `integration/enter` names the slice then.
@@ -120,6 +121,20 @@ pub fn patience(seconds: u64) -> Duration {
         Err(_) => 1,
     });
     Duration::from_secs(seconds * factor)
+}
+
+/// How many of the rounds that `what` has it makes: one in `ONGGI_TEST_SAMPLE`, and says visibly that the others are left
+/// out; without that variable all.
+pub fn rounds(what: &str, all: usize) -> usize {
+    let sample = match std::env::var("ONGGI_TEST_SAMPLE") {
+        Ok(text) => text.parse().ok().filter(|part| *part > 0).expect("ONGGI_TEST_SAMPLE is a whole number"),
+        Err(_) => 1,
+    };
+    let some = all.div_ceil(sample);
+    if some < all {
+        skip(what, &format!("ONGGI_TEST_SAMPLE={sample}: {some} of {all} rounds are made"));
+    }
+    some
 }
 
 /// Waits until `ready` says so.

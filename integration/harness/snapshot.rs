@@ -1,10 +1,11 @@
 //! What a container could leave on the host, looked at before and after.
 
 use super::{Bundle, patience};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 /// Everything on the host that the containers of one bundle could change. Tests run side by side, so that what
@@ -84,6 +85,10 @@ fn mounts() -> Vec<String> {
 }
 
 fn find_cgroups(dir: &Path, id: &str, found: &mut Vec<String>) {
+    // Listing them all takes long on a machine with systemd: one without children has two links.
+    if fs::metadata(dir).is_ok_and(|meta| meta.nlink() == 2) {
+        return;
+    }
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             let path = entry.path();
@@ -95,16 +100,23 @@ fn find_cgroups(dir: &Path, id: &str, found: &mut Vec<String>) {
     }
 }
 
+/// The processes that there were before the first bundle: no test made those.
+pub(super) fn earlier_processes() -> &'static BTreeSet<u32> {
+    static EARLIER: OnceLock<BTreeSet<u32>> = OnceLock::new();
+    EARLIER.get_or_init(|| pids().collect())
+}
+
+fn pids() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").expect("/proc").flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
 fn processes(bundle: &Bundle) -> BTreeMap<u32, String> {
     let mut found = BTreeMap::new();
     let directory = format!("{}/", bundle.path().to_string_lossy());
-    for entry in fs::read_dir("/proc").expect("/proc").flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        if pid == std::process::id() {
-            continue;
-        }
+    for pid in pids().filter(|pid| !earlier_processes().contains(pid)) {
         let text = |file: &str| {
-            let raw = fs::read(entry.path().join(file)).unwrap_or_default();
+            let raw = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
             String::from_utf8_lossy(&raw).replace('\0', " ")
         };
         let mark = format!("{} ", bundle.id);
