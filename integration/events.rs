@@ -4,6 +4,7 @@ use crate::cgroup::{cgroup_of, directory};
 use crate::harness::{Bundle, Running, is_peer, needs, wait_until};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::Read;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -183,10 +184,14 @@ fn ends_when_nobody_listens() {
     }
     let bundle = sleeper();
     for interval in ["1h", "1ms"] {
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (mut reader, writer) = std::io::pipe().unwrap();
         let invocation = bundle.invoke(&["events", "--interval", interval, &bundle.id]);
         let running = invocation.stdio(Stdio::null(), writer.into(), Stdio::null()).spawn();
-        wait_until("it has begun", || running.has_open("cgroup.events"));
+        if interval == "1h" {
+            wait_until("it has begun", || running.has_open("cgroup.events"));
+        } else {
+            reader.read_exact(&mut [0]).unwrap();
+        }
         drop(reader);
         running.wait().ok();
     }
