@@ -15,6 +15,10 @@ use std::os::unix::ffi::OsStringExt;
 /// A memfd's content and seals can't be changed any more.
 const SEALED: libc::c_int = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
 
+/// How often to ask for the seals: the kernel says EBUSY after 150 ms in which somebody has held a page of the file. It is
+/// ours alone, so that must have been the kernel, at work on the machine's memory, and passes.
+const SEAL_ATTEMPTS: u32 = 20;
+
 /// `memfd_create` flag of Linux 6.3: the file may be executed whatever `vm.memfd_noexec` 1 says.
 const MFD_EXEC: libc::c_uint = 0x10;
 
@@ -52,11 +56,25 @@ pub fn sealed_copy() -> Result<OwnedFd> {
     let source = fs::open("/proc/self/exe", Access::Read)?;
     let copy = memfd(MFD_EXEC).or_else(|error| if error.is(Errno::EINVAL) { memfd(0) } else { Err(error) })?;
     while send(&copy, &source)? > 0 {}
-    // SAFETY: F_ADD_SEALS takes an int.
-    let sealed = unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_ADD_SEALS, SEALED) };
-    check(sealed.into(), || "fcntl(F_ADD_SEALS)".to_owned())?;
+    seal(&copy)?;
     // A file that is open for writing can't be executed (ETXTBSY), so it is opened anew and the first descriptor closed.
     fs::open(format!("/proc/self/fd/{}", copy.as_raw_fd()), Access::Read)
+}
+
+fn seal(memfd: &OwnedFd) -> Result<()> {
+    let mut attempt = 1;
+    loop {
+        match try_seal(memfd) {
+            Err(error) if error.is(Errno::EBUSY) && attempt < SEAL_ATTEMPTS => attempt += 1,
+            result => return result,
+        }
+    }
+}
+
+fn try_seal(memfd: &OwnedFd) -> Result<()> {
+    // SAFETY: F_ADD_SEALS takes an int.
+    let sealed = unsafe { libc::fcntl(memfd.as_raw_fd(), libc::F_ADD_SEALS, SEALED) };
+    check(sealed.into(), || "fcntl(F_ADD_SEALS)".to_owned()).map(drop)
 }
 
 fn send(to: &OwnedFd, from: &OwnedFd) -> Result<libc::c_long> {
@@ -93,5 +111,34 @@ pub fn execute(file: impl AsFd) -> Error {
     match nix::unistd::execveat(file, c"", &arguments, &variables, nix::fcntl::AtFlags::AT_EMPTY_PATH) {
         Err(errno) => Error::sys("execveat(a copy of onggi)", errno),
         Ok(never) => match never {},
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "not the runtime")]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::time::Duration;
+
+    /// A pipe that a page was spliced into holds it until it is read.
+    #[test]
+    fn a_page_that_is_held_for_a_while() {
+        let memfd = memfd(0).unwrap();
+        std::fs::File::from(memfd.try_clone().unwrap()).write_all(&[7; 100]).unwrap();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut offset = 0;
+        // SAFETY: both descriptors are open, and the offset outlives the call.
+        let moved = unsafe {
+            libc::splice(memfd.as_raw_fd(), &raw mut offset, writer.as_raw_fd(), std::ptr::null_mut(), 100, 0)
+        };
+        assert_eq!(moved, 100);
+        assert!(try_seal(&memfd).unwrap_err().is(Errno::EBUSY));
+        let draining = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(400));
+            reader.read_exact(&mut [0; 100]).unwrap();
+        });
+        seal(&memfd).unwrap();
+        draining.join().unwrap();
     }
 }
