@@ -2,7 +2,8 @@
 
 use crate::cgroup::{cgroup_of, directory};
 use crate::harness::{
-    Bundle, Invocation, Mood, Outcome, Snapshot, Systemd, is_peer, needs, skip, test_slice, unit_directory, wait_until,
+    Bundle, Invocation, Mood, Outcome, Snapshot, Systemd, bus_variable, is_peer, is_rootless, needs, skip, test_slice,
+    unit_directory, wait_until,
 };
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -207,12 +208,12 @@ fn no_bus() {
     }
     let bundle = sleeping();
     let before = Snapshot::of(&bundle);
-    let with =
-        |address: &str| by_systemd(&bundle, "create", &[]).env("DBUS_SYSTEM_BUS_ADDRESS", address).run().exits(1);
+    let with = |address: &str| by_systemd(&bundle, "create", &[]).env(bus_variable(), address).run().exits(1);
     let outcome =
         with("unix:path=/nowhere/bus").says("D-Bus at /nowhere/bus: connect /nowhere/bus: no such file or directory");
-    outcome.says("use the cgroupfs driver, without --systemd-cgroup, or start systemd and dbus");
-    with("tcp:host=localhost").says("DBUS_SYSTEM_BUS_ADDRESS=tcp:host=localhost: no unix socket");
+    let remedy = if is_rootless() { "have a user manager: loginctl enable-linger" } else { "start systemd and dbus" };
+    outcome.says(&format!("use the cgroupfs driver, without --systemd-cgroup, or {remedy}"));
+    with("tcp:host=localhost").says(&format!("{}=tcp:host=localhost: no unix socket", bus_variable()));
     with("unix:abstract=onggi-nobody").says("D-Bus at @onggi-nobody: connect @onggi-nobody: connection refused");
     before.assert_unchanged(&bundle);
 }
@@ -228,7 +229,7 @@ fn delete_without_a_bus() {
     let before = Snapshot::of(&bundle);
     systemd.with(by_systemd(&bundle, "create", &[])).run().ok();
     let delete = bundle.invoke(&["delete", "--force", &bundle.id]);
-    let outcome = delete.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere").run().exits(1);
+    let outcome = delete.env(bus_variable(), "unix:path=/nowhere").run().exits(1);
     outcome.says("stop systemd unit x-").says("start systemd and dbus, then delete the container again");
     assert_eq!(bundle.status(), "stopped");
     later(&systemd, &bundle, &["delete"]).ok();

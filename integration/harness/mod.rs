@@ -26,7 +26,7 @@ pub use debian::{debian_root, has_debian_root};
 pub use probe::{Report, capability_mask, probe_path};
 pub use pty::{ConsoleSocket, Pty};
 pub use snapshot::Snapshot;
-pub use systemd::{Mood, Systemd, unit_directory};
+pub use systemd::{Mood, Systemd, bus_variable, unit_directory};
 pub use trace::Trace;
 
 use std::io::Write;

@@ -1,7 +1,7 @@
 //! A systemd to be asked over D-Bus: a small server that makes scopes as cgroups, counts the messages, and fails where a
 //! test wants it to. What it reads is decoded by zbus, what it says is put together here by hand.
 
-use super::{Bundle, Invocation, test_cgroup};
+use super::{Bundle, Invocation, is_rootless, test_cgroup};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -71,9 +71,9 @@ impl Systemd {
         Self { socket, seen }
     }
 
-    /// The same command, which finds this systemd at its system bus.
+    /// The same command, which finds this systemd at its bus.
     pub fn with(&self, command: Invocation) -> Invocation {
-        command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", self.socket.display()))
+        command.env(bus_variable(), format!("unix:path={}", self.socket.display()))
     }
 
     /// The methods called since the last time.
@@ -85,6 +85,11 @@ impl Systemd {
     pub fn properties(&self) -> Vec<String> {
         self.seen.lock().expect("lock").properties.clone()
     }
+}
+
+/// Names the bus that onggi asks for: the one of the machine's systemd, or of a user's.
+pub fn bus_variable() -> &'static str {
+    if is_rootless() { "DBUS_SESSION_BUS_ADDRESS" } else { "DBUS_SYSTEM_BUS_ADDRESS" }
 }
 
 /// Where the unit's cgroup is.
