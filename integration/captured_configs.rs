@@ -7,8 +7,10 @@
 use crate::harness::{
     Bundle, Report, apparmor_profile, caller, capability_mask, has_apparmor, is_rootless, needs, skip, test_cgroup,
 };
+use nix::sys::stat::makedev;
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 const CONFIGS: [(&str, &str); 4] = [
@@ -35,7 +37,7 @@ fn captured(name: &str) -> Bundle {
             bundle.set(ping, json!("0 65535"));
         }
         if let Some(devices) = bundle.config["linux"]["devices"].as_array_mut() {
-            devices.retain(|device| Path::new(device["path"].as_str().unwrap()).exists());
+            devices.retain(is_the_hosts);
         }
     }
     let group = format!("{}/{}", test_cgroup(), bundle.id);
@@ -53,6 +55,12 @@ fn captured(name: &str) -> Bundle {
         mount["source"] = json!(own);
     }
     bundle
+}
+
+/// Whether the host has this device under these numbers, which some drivers are given anew on each host.
+fn is_the_hosts(device: &Value) -> bool {
+    let wanted = makedev(device["major"].as_u64().unwrap_or(0), device["minor"].as_u64().unwrap_or(0));
+    fs::metadata(device["path"].as_str().unwrap()).is_ok_and(|found| found.rdev() == wanted)
 }
 
 /// Takes out what this machine cannot grant.

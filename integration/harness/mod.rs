@@ -72,16 +72,16 @@ pub fn test_slice() -> Option<String> {
     }
 }
 
-/// Whether this machine's cgroup v2 has `controller`; says visibly why `what` does not run where it has not.
+/// Whether this machine's cgroup v2 has `controller`, and a user without privileges may use it; says visibly why `what`
+/// does not run where it is not so.
 pub fn needs(controller: &str, what: &str) -> bool {
-    let available = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let delegated = if is_rootless() { test_cgroup() } else { String::new() };
+    let available =
+        std::fs::read_to_string(format!("/sys/fs/cgroup{delegated}/cgroup.controllers")).unwrap_or_default();
     if available.split_whitespace().any(|name| name == controller) {
         return true;
     }
-    skip(
-        what,
-        &format!("cgroup v2 controller {controller} is not available on this machine, only where it is can this run"),
-    );
+    skip(what, &format!("cgroup v2 controller {controller} is not available here, only where it is can this run"));
     false
 }
 
