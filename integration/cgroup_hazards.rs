@@ -1,7 +1,7 @@
 //! A cgroup tree that is not as it should be: mounts on its way, parts of it, frozen or vanishing parents.
 
 use crate::cgroup::{cgroup_of, directory};
-use crate::harness::{Bundle, Snapshot, patience, test_cgroup, wait_until};
+use crate::harness::{Bundle, Snapshot, needs_root, patience, test_cgroup, wait_until};
 use serde_json::json;
 use std::fs;
 use std::time::Instant;
@@ -31,6 +31,9 @@ fn check_refused(bundle: &Bundle, mount: &str, says: &str) {
 /// cgroupfs has no links; a mount is how a component can lead elsewhere.
 #[test]
 fn a_component_that_something_is_mounted_on() {
+    if !needs_root("mounts in the cgroup tree", "they have to be mounted first") {
+        return;
+    }
     let (bundle, top) = below("covered");
     let elsewhere = directory(&format!("{}/elsewhere-{}", test_cgroup(), bundle.id));
     fs::create_dir(&elsewhere).unwrap();
@@ -44,6 +47,9 @@ fn a_component_that_something_is_mounted_on() {
 
 #[test]
 fn a_hierarchy_that_is_not_the_whole_or_none_at_all() {
+    if !needs_root("mounts in the cgroup tree", "they have to be mounted first") {
+        return;
+    }
     let (bundle, top) = below("part");
     let at = top.display();
     check_refused(&bundle, &format!("mount --bind {at} /sys/fs/cgroup"), "shows only the cgroup");
@@ -114,6 +120,9 @@ fn parents_that_vanish() {
 /// repeated.
 #[test]
 fn a_cgroup_that_cannot_be_removed() {
+    if !needs_root("mounts in the cgroup tree", "they have to be mounted first") {
+        return;
+    }
     let mut bundle = Bundle::new();
     bundle.args(&["/bin/true"]);
     bundle.start_with("run", &["-d"]).run().ok();

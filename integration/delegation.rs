@@ -1,7 +1,7 @@
 //! Cgroups that belong to the container: whom they are given to, what it can do with them, and containers in containers.
 
 use crate::cgroup::{cgroup_of, directory};
-use crate::harness::{Bundle, Snapshot, binary};
+use crate::harness::{Bundle, Snapshot, binary, caller, is_rootless, needs_root};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -13,20 +13,23 @@ fn delegated() -> Vec<String> {
     list.lines().map(str::to_owned).collect()
 }
 
-/// Asserts whom the container's cgroup belongs to; the limits are always ours.
+/// Asserts whom the container's cgroup belongs to; the limits are always ours. So is all else when we are a user, who can
+/// give nothing away: the container's root.
 #[track_caller]
 fn check(bundle: &mut Bundle, uid: u32) {
+    let (own, group_id) = (caller::uid(), caller::gid());
+    let uid = if is_rootless() { own } else { uid };
     bundle.args(&["/bin/sleep", "100"]);
     bundle.create().ok();
     let group = directory(&cgroup_of(bundle));
     let owner = |path: &Path| fs::metadata(path).map(|meta| (meta.uid(), meta.gid())).unwrap();
-    assert_eq!(owner(&group), (uid, 0));
+    assert_eq!(owner(&group), (uid, group_id));
     let list = delegated();
     let mut found = 0;
     for entry in fs::read_dir(&group).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap();
-        let expected = if list.contains(&name) { uid } else { 0 };
-        assert_eq!(owner(&entry.path()), (expected, 0), "{name}");
+        let expected = if list.contains(&name) { uid } else { own };
+        assert_eq!(owner(&entry.path()), (expected, group_id), "{name}");
         found += u32::from(list.contains(&name));
     }
     assert!(found >= 3, "{found} of {list:?}");
@@ -52,6 +55,9 @@ fn a_writable_private_cgroup_belongs_to_the_containers_user() {
 
 #[test]
 fn with_a_user_namespace_it_is_the_user_that_the_host_knows() {
+    if !needs_root("cgroups given to other ids", "a user can't give any away") {
+        return;
+    }
     for (uid, on_host) in [(0, 100_000), (1000, 101_000)] {
         let mut bundle = as_user(uid);
         bundle.namespace("user", None).writable_cgroup();
@@ -63,12 +69,15 @@ fn with_a_user_namespace_it_is_the_user_that_the_host_knows() {
 
 #[test]
 fn a_user_without_privileges_divides_its_cgroup() {
-    let mut bundle = as_user(1000);
-    bundle.writable_cgroup().script(
+    // A user's cgroup stays the user's, who is the container's root.
+    let mut bundle = as_user(if is_rootless() { 0 } else { 1000 });
+    // There the files of limits are the same user's, and closed by nsdelegate alone.
+    let limits = if is_rootless() { "true" } else { "! echo 3 > cgroup.max.depth && ! echo 1 > cgroup.freeze" };
+    bundle.writable_cgroup().script(&format!(
         "cd /sys/fs/cgroup && mkdir -p one/deep two && echo 0 > two/cgroup.procs && grep ^0:: /proc/self/cgroup \
          && for one in $(cat cgroup.controllers); do echo +$one; done > cgroup.subtree_control; ls -d one/deep \
-         && ! echo 3 > cgroup.max.depth && ! echo 1 > cgroup.freeze && echo kept",
-    );
+         && {limits} && echo kept",
+    ));
     let before = Snapshot::of(&bundle);
     let done = bundle.run().ok();
     assert_eq!(done.stdout, "0::/two\none/deep\nkept\n", "{done}");
@@ -94,6 +103,13 @@ const MAKER: [&str; 15] = [
     "CAP_NET_RAW",
 ];
 
+/// A bundle for within: whoever makes containers there is root.
+fn inner() -> Bundle {
+    let mut bundle = Bundle::new();
+    bundle.without_namespace("user").unset("/linux/uidMappings").unset("/linux/gidMappings");
+    bundle
+}
+
 /// A container that runs `script` with the binary under test at `/onggi` and the bundle `inner` at `/inner`.
 fn maker(inner: &Bundle, script: &str) -> Bundle {
     let mut outer = Bundle::new();
@@ -112,7 +128,7 @@ fn maker(inner: &Bundle, script: &str) -> Bundle {
 
 #[test]
 fn containers_in_a_container() {
-    let mut inner = Bundle::new();
+    let mut inner = inner();
     inner
         .without_namespace("cgroup")
         .script("grep ^0:: /proc/self/cgroup; grep -c ^1$ /sys/fs/cgroup/inner/cgroup.procs");
@@ -131,7 +147,7 @@ fn containers_in_a_container() {
 
 #[test]
 fn containers_in_a_container_whose_cgroup_is_in_use() {
-    let mut inner = Bundle::new();
+    let mut inner = inner();
     inner.args(&["/bin/echo", "inside"]);
     let plain = maker(&inner, "run inner && ls -d /sys/fs/cgroup/*/");
     assert_eq!(plain.run().stdout, "inside\n", "without limits nothing stands in the way, and nothing is left");

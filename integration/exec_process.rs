@@ -1,6 +1,6 @@
 //! What the process of `exec` is: from flags, from `--process FILE`, and what of the container's config applies to both.
 
-use crate::harness::{Bundle, Report, capability_mask, is_peer, wait_until};
+use crate::harness::{Bundle, Report, caller, capability_mask, is_peer, is_rootless, needs_root, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,9 +15,12 @@ fn assert_same_namespaces(bundle: &Bundle, seen: &Report) {
     }
 }
 
-/// Container ids 0 to 65535 are host ids 100000 and up.
+/// Container ids 0 to 65535 are host ids 100000 and up; those that a user may map, for a user.
 fn mapped() -> Bundle {
     let mut bundle = Bundle::new();
+    if is_rootless() {
+        return bundle;
+    }
     let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
     bundle.namespace("user", None).set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
     bundle
@@ -61,6 +64,10 @@ fn of_namespaces_that_the_container_has_joined() {
     donor.set("/hostname", json!("donor")).asleep();
     let mut bundle = Bundle::new();
     bundle.unset("/hostname");
+    if is_rootless() {
+        // Which owns the others.
+        bundle.namespace("user", Some(format!("/proc/{}/ns/user", donor.pid()).as_ref()));
+    }
     for (kind, name) in [("ipc", "ipc"), ("network", "net"), ("pid", "pid"), ("uts", "uts")] {
         bundle.namespace(kind, Some(format!("/proc/{}/ns/{name}", donor.pid()).as_ref()));
     }
@@ -89,8 +96,11 @@ fn the_root_is_the_containers_in_a_shared_mount_namespace() {
     if is_peer() {
         return;
     }
-    let private = ["--mount", "--propagation", "private", "sleep", "1000"];
-    let mut keeper = std::process::Command::new("unshare").args(private).spawn().unwrap();
+    let mut keeper = std::process::Command::new("unshare");
+    if is_rootless() {
+        keeper.args(["--user", "--map-root-user", "--map-auto"]);
+    }
+    let mut keeper = keeper.args(["--mount", "--propagation", "private", "sleep", "1000"]).spawn().unwrap();
     let holder = keeper.id();
     let own = fs::read_link("/proc/self/ns/mnt").unwrap();
     let theirs = || fs::read_link(format!("/proc/{holder}/ns/mnt"));
@@ -99,6 +109,9 @@ fn the_root_is_the_containers_in_a_shared_mount_namespace() {
         let mut bundle = Bundle::new();
         fs::write(bundle.rootfs().join("data/name"), name).unwrap();
         bundle.namespace("mount", Some(format!("/proc/{holder}/ns/mnt").as_ref()));
+        if is_rootless() {
+            bundle.namespace("user", Some(format!("/proc/{holder}/ns/user").as_ref()));
+        }
         bundle.set("/linux/maskedPaths", json!([])).set("/linux/readonlyPaths", json!([]));
         bundle.asleep();
         bundle
@@ -115,6 +128,9 @@ fn the_root_is_the_containers_in_a_shared_mount_namespace() {
 
 #[test]
 fn the_root_is_the_containers_without_pivot() {
+    if !needs_root("--no-pivot", "a user namespace rules it out") {
+        return;
+    }
     let mut bundle = Bundle::new();
     bundle.args(&["/bin/sleep", "1000"]).start_with("run", &["-d", "--no-pivot"]).run().ok();
     let seen = bundle.exec(&[], &["ls", "/"]).ok().stdout;
@@ -136,7 +152,7 @@ fn flags() {
     assert!(env.contains(&"HOME=/root") && env.iter().any(|it| it.starts_with("PATH=")), "{env:?}");
     assert_eq!(env.iter().filter(|it| it.starts_with("A=") || it.starts_with("TERM=")).count(), 2, "{env:?}");
 
-    for (user, uid, gid, home) in [("1000:1001", 1000, 1001, "/home/user"), ("1", 1, 0, "/"), ("70000", 70_000, 0, "/")]
+    for (user, uid, gid, home) in [("1000:1001", 1000, 1001, "/home/user"), ("1", 1, 0, "/"), ("60000", 60_000, 0, "/")]
     {
         let seen = bundle.exec_report(&["-u", user]);
         assert_eq!((seen.numbers("Uid"), seen.numbers("Gid")), (vec![uid; 4], vec![gid; 4]), "{user}");
@@ -227,7 +243,10 @@ fn no_new_keyring_is_remembered() {
 #[test]
 fn what_the_block_leaves_out_is_the_containers() {
     let mut bundle = Bundle::new();
-    bundle.set("/process/user", json!({"uid": 0, "gid": 0, "umask": 0o027, "additionalGids": [9]}));
+    bundle.set("/process/user", json!({"uid": 0, "gid": 0, "umask": 0o027}));
+    if !is_rootless() {
+        bundle.set("/process/user/additionalGids", json!([9]));
+    }
     bundle.set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]));
     bundle.set("/process/oomScoreAdj", json!(77)).set("/process/noNewPrivileges", json!(true));
     bundle.set("/process/scheduler", json!({"policy": "SCHED_BATCH", "nice": 3})).asleep();
@@ -344,7 +363,7 @@ fn directories_that_only_root_or_only_the_user_may_enter() {
         let dir = bundle.rootfs().join("data").join(name);
         fs::create_dir(&dir).unwrap();
         fs::set_permissions(&dir, PermissionsExt::from_mode(0o700)).unwrap();
-        std::os::unix::fs::chown(&dir, Some(uid), None).unwrap();
+        caller::chown_inside(&dir, uid);
     }
     bundle.asleep();
     for dir in ["/data/roots", "/data/users"] {

@@ -1,7 +1,7 @@
 //! `update`: new limits for a container that exists, all or none.
 
 use crate::cgroup::{cgroup_of, directory};
-use crate::harness::{Bundle, Outcome, is_peer, needs, skip, test_slice, wait_until};
+use crate::harness::{Bundle, Outcome, is_peer, needs, needs_root, skip, test_slice, wait_until};
 use crate::limits::disk;
 use serde_json::{Value, json};
 use std::fs;
@@ -204,6 +204,9 @@ fn paused_containers_stay_paused() {
 /// Rules in the request are those of the whole container repeated, as far as engines send any.
 #[test]
 fn device_rules_stay() {
+    if !needs_root("update of device rules", "no user may load them") {
+        return;
+    }
     let script =
         "until test -e /data/go; do usleep 10000; done; echo x > /dev/null && echo open; head -c 1 /dev/odd 2>&1";
     let mut bundle = Bundle::new();
