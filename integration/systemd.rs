@@ -327,35 +327,3 @@ fn bad_configs_are_refused_before_systemd_hears_of_them() {
     bundle.args(&["/bin/true"]);
     bundle.run().ok();
 }
-
-/// The real one: containers come and go, and it forgets all of them.
-#[test]
-fn fifty_rounds_leave_no_unit_and_no_cgroup() {
-    let Some(slice) = test_slice() else {
-        skip("fifty rounds with systemd", "ONGGI_TEST_DRIVER is not systemd");
-        return;
-    };
-    let mut bundle = Bundle::new();
-    bundle.args(&["/bin/sleep", "100"]);
-    bundle.warm_up();
-    let before = Snapshot::of(&bundle);
-    for round in 0..50 {
-        bundle.create().ok();
-        // A third ends while created, a third is killed as it runs, a third ends first.
-        if round % 3 != 0 {
-            bundle.verb("start", &[]).ok();
-        }
-        if round % 3 == 2 {
-            bundle.kill("KILL").ok();
-            bundle.wait_stopped();
-        }
-        bundle.verb("delete", &["--force"]).ok().quiet();
-    }
-    before.assert_unchanged(&bundle);
-    let whose = if is_rootless() { "--user" } else { "--system" };
-    let units = Command::new("systemctl").args([whose, "list-units", "--all", "--plain", "--no-legend"]).output();
-    let units = units.unwrap();
-    assert!(units.status.success(), "{}", String::from_utf8_lossy(&units.stderr));
-    let units = String::from_utf8(units.stdout).unwrap();
-    assert!(!units.contains(&bundle.id), "{slice}: {units}");
-}
