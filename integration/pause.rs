@@ -1,7 +1,7 @@
 //! `pause` and `resume`: what stands still, what goes on, in which states they are allowed.
 
 use crate::cgroup::{cgroup_of, directory};
-use crate::harness::{Bundle, Outcome, is_peer, skip, test_cgroup, test_slice, wait_until};
+use crate::harness::{Bundle, Outcome, is_peer, needs_root, skip, test_cgroup, test_slice, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use std::fs;
@@ -210,9 +210,13 @@ impl Drop for DeadFileSystem {
 
 #[test]
 fn what_can_not_be_frozen_runs_on() {
+    let what = "pausing of a process that waits for a dead file system";
+    if !needs_root(what, "it has to be mounted first") {
+        return;
+    }
     let (bundle, started) = ticking();
     let Some(dead) = DeadFileSystem::mount(bundle.path().join("dead")) else {
-        return skip("pausing of a process that waits for a dead file system", "there is no /dev/fuse here");
+        return skip(what, "there is no /dev/fuse here");
     };
     let group = directory(&cgroup_of(&bundle));
     let mut victim = dead.victim();
