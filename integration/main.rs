@@ -21,6 +21,7 @@ mod exec;
 mod exec_cgroup;
 mod exec_hostile;
 mod exec_process;
+mod exec_rootless;
 mod exec_terminal;
 mod faults;
 mod harness;

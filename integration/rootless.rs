@@ -1,19 +1,11 @@
 //! A caller without privileges: id maps by helpers, cgroups with and without delegation, and every refusal, which says
 //! what would have to change. The other tests show, run as such a user, that all else is as for root.
 
-use crate::harness::{Bundle, Outcome, Snapshot, caller, is_peer, is_rootless, skip, test_cgroup};
+use crate::harness::{Bundle, Outcome, Snapshot, caller, is_peer, needs_user, test_cgroup};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-
-/// Says visibly why `what` does not run where root runs the tests.
-fn needs_user(what: &str) -> bool {
-    if !is_rootless() {
-        skip(what, "needs a user without privileges: integration/as-user");
-    }
-    is_rootless()
-}
 
 /// The unchanged template of `spec --rootless`, but for the terminal.
 fn template() -> Bundle {
@@ -189,6 +181,9 @@ fn demands_on_the_config() {
         .exits(1)
         .says("linux.namespaces: rootless container requires user namespaces")
         .says("spec --rootless");
+    let mut joining = Bundle::new();
+    joining.namespace("mount", Some("/proc/self/ns/mnt".as_ref())).args(&["/bin/true"]);
+    joining.run().exits(1).says("linux.namespaces: a mount namespace that exists can be joined by root alone");
     refused_with("/linux/uidMappings", json!([]), &["linux.uidMappings", "no uid mappings found"]);
     refused_with("/linux/gidMappings", json!([]), &["linux.gidMappings", "no gid mappings found"]);
     refused_with("/process/user/additionalGids", json!([5]), &["process.user.additionalGids", "rootless container"]);

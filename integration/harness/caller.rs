@@ -29,6 +29,14 @@ pub fn needs_root(what: &str, why: &str) -> bool {
     !is_rootless()
 }
 
+/// Whether the tests run without privileges; says visibly why `what` does not run where root runs the tests.
+pub fn needs_user(what: &str) -> bool {
+    if !is_rootless() {
+        skip(what, "needs a user without privileges: integration/as-user");
+    }
+    is_rootless()
+}
+
 /// The caller as id 0 of the container, and the subordinate ids from 1 on, as `spec --rootless` and rootless engines map
 /// them.
 pub fn mappings(file: &str, own: u32) -> Value {

@@ -20,7 +20,7 @@ mod systemd;
 mod trace;
 
 pub use bundle::{Bundle, template};
-pub use caller::{is_rootless, needs_root};
+pub use caller::{is_rootless, needs_root, needs_user};
 pub use command::{Invocation, Outcome, Running};
 pub use debian::{debian_root, has_debian_root};
 pub use probe::{Report, capability_mask, probe_path};

@@ -3,12 +3,13 @@
 
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::namespaces;
+use crate::namespaces::{self, Origin};
 use crate::sys::clone::CloneFlags;
 use oci_spec::runtime::Spec;
 
 /// # Errors
-/// `InvalidConfig` for a container without a user namespace and for additional groups, with runc's phrases.
+/// `InvalidConfig` for a container without a user namespace and for additional groups, with runc's phrases; for a mount
+/// namespace that is joined.
 pub(super) fn check(spec: &Spec, host: &Host, namespaces: &namespaces::Plan) -> Result<()> {
     if host.euid == 0 {
         return Ok(());
@@ -16,6 +17,11 @@ pub(super) fn check(spec: &Spec, host: &Host, namespaces: &namespaces::Plan) -> 
     if !namespaces.lists(CloneFlags::USER) {
         let advice = "rootless container requires user namespaces: list {\"type\": \"user\"}, with linux.uidMappings \
                       and linux.gidMappings (spec --rootless writes such a config.json), or run onggi as root";
+        return Err(Error::config("linux.namespaces", advice));
+    }
+    if namespaces.origin(CloneFlags::MOUNT) == Origin::Joined {
+        let advice = "a mount namespace that exists can be joined by root alone, who may take the root filesystem along: \
+                      list {\"type\": \"mount\"} without a path";
         return Err(Error::config("linux.namespaces", advice));
     }
     let groups = spec.process().as_ref().and_then(|process| process.user().additional_gids().as_ref());
@@ -52,6 +58,12 @@ mod tests {
         assert_eq!(told(1000, &user, ""), "");
         assert_eq!(told(1000, r#""namespaces":[{"type":"user","path":"/proc/9/ns/user"}]"#, ""), "");
         assert!(told(1000, "", "").contains("linux.namespaces: rootless container requires user namespaces"));
+        let joined =
+            r#""namespaces":[{"type":"user","path":"/proc/9/ns/user"},{"type":"mount","path":"/proc/9/ns/mnt"}]"#;
+        assert_eq!(told(0, joined, ""), "");
+        assert!(
+            told(1000, joined, "").contains("linux.namespaces: a mount namespace that exists can be joined by root")
+        );
         assert!(told(1000, &user, "5").contains("process.user.additionalGids: cannot set any additional groups"));
     }
 }
