@@ -4,6 +4,7 @@
 //! dropped, and what this machine cannot grant is taken out with a line that says so. The values taken out are
 //! tried as well: they must give an error that names the field.
 
+use crate::cgroup::{cgroup_of, directory};
 use crate::harness::{
     Bundle, Report, apparmor_profile, caller, capability_mask, has_apparmor, is_rootless, needs, skip, test_cgroup,
 };
@@ -24,6 +25,10 @@ const CONFIGS: [(&str, &str); 4] = [
 fn captured(name: &str) -> Bundle {
     let (_, text) = CONFIGS.iter().find(|(known, _)| *known == name).expect("a captured config");
     let mut bundle = Bundle::new();
+    let group = match bundle.get("/linux/cgroupsPath").clone() {
+        Value::Null => json!(format!("{}/{}", test_cgroup(), bundle.id)),
+        of_systemd => of_systemd,
+    };
     bundle.config = caller::adapted(serde_json::from_str(text).expect("JSON"));
     bundle.set("/root/path", json!("rootfs")).unset("/hooks");
     if is_rootless() && !bundle.get("/process/user/additionalGids").is_null() {
@@ -40,8 +45,7 @@ fn captured(name: &str) -> Bundle {
             devices.retain(is_the_hosts);
         }
     }
-    let group = format!("{}/{}", test_cgroup(), bundle.id);
-    bundle.set("/linux/cgroupsPath", json!(group));
+    bundle.set("/linux/cgroupsPath", group);
     let sources = bundle.path().join("sources");
     fs::create_dir(&sources).unwrap();
     for mount in bundle.config["mounts"].as_array_mut().unwrap() {
@@ -204,7 +208,7 @@ fn docker_limits_enforced() {
     let mut bundle = adapted("docker-limits");
     bundle.args(&["/bin/sleep", "100"]);
     bundle.create().ok();
-    let group = Path::new("/sys/fs/cgroup").join(test_cgroup().trim_start_matches('/')).join(&bundle.id);
+    let group = directory(&cgroup_of(&bundle));
     let value = |file: &str| fs::read_to_string(group.join(file)).unwrap().trim().to_owned();
     assert_eq!(value("memory.max"), "67108864");
     assert_eq!(value("memory.swap.max"), "67108864");

@@ -2,9 +2,10 @@
 //! inside. That the compiled program says what the rules say is a unit test; here it is the kernel that says it.
 
 use crate::cgroup::directory;
-use crate::harness::{Bundle, needs_root, test_cgroup};
+use crate::harness::{Bundle, needs_root, rounds, test_cgroup, test_slice};
 use serde_json::{Value, json};
 use std::fs;
+use std::process::Command;
 
 /// A rule in the notation of cgroup v1 with a sign before it: `+ c 1:3 rwm`.
 fn rule(text: &str) -> Value {
@@ -113,4 +114,43 @@ fn a_failed_attempt_leaves_no_rules_in_a_cgroup_that_was_there_before() {
         fs::create_dir(directory(&path)).unwrap();
     }
     fs::remove_dir(directory(&path)).unwrap();
+}
+
+/// The old program decides until the moment that the new one does, and systemd's own never gets in the way.
+#[test]
+fn updates_leave_no_gap() {
+    let what = "access to devices during updates";
+    if !needs_root(what, "only root may make device nodes, and programs that guard them") {
+        return;
+    }
+    let mut bundle = Bundle::new();
+    bundle.args(&["/probe", "watch-devices", "/dev/null", "/dev/odd", "/data/stop"]);
+    bundle.set("/root/readonly", json!(false));
+    bundle.set("/linux/devices", json!([{"path": "/dev/odd", "type": "c", "major": 1, "minor": 12}]));
+    let rules = json!([rule("- a *:* rwm"), rule("+ c 240:1 r")]);
+    bundle.set("/linux/resources/devices", rules.clone());
+    let created = bundle.create().ok();
+    bundle.verb("start", &[]).ok();
+    // systemd hears of these two, if they are there, and nothing of the third.
+    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap();
+    let has = |name| controllers.split_whitespace().any(|controller| controller == name);
+    for round in 0..rounds(what, 100) {
+        let mut limits = json!({"devices": rules, "unified": {"cgroup.max.depth": (10 + round % 2).to_string()}});
+        if has("pids") {
+            limits["pids"] = json!({"limit": 100 + round});
+        }
+        if has("cpu") {
+            limits["cpu"] = json!({"shares": 1000 + round % 2 * 100});
+        }
+        bundle.invoke(&["update", "-r", "-", &bundle.id]).stdin_text(&limits.to_string()).run().ok().quiet();
+    }
+    if test_slice().is_some() {
+        // systemd makes its programs anew then.
+        assert!(Command::new("systemctl").arg("daemon-reload").status().unwrap().success());
+    }
+    fs::write(bundle.rootfs().join("data/stop"), "").unwrap();
+    bundle.wait_stopped();
+    let seen: Value = serde_json::from_str(&created.stdout_now()).unwrap();
+    assert!(seen["rounds"].as_u64().unwrap() > 100, "{seen}");
+    assert_eq!((&seen["refused"], &seen["passed"]), (&json!(0), &json!(0)), "{seen}");
 }

@@ -96,8 +96,11 @@ fn the_root_is_the_containers_in_a_shared_mount_namespace() {
     if is_peer() || !needs_root("mount namespaces to join", "a user can't take the root filesystem along") {
         return;
     }
-    let private = ["--mount", "--propagation", "private", "sleep", "1000"];
-    let mut keeper = std::process::Command::new("unshare").args(private).spawn().unwrap();
+    let mut keeper = std::process::Command::new("unshare");
+    if is_rootless() {
+        keeper.args(["--user", "--map-root-user", "--map-auto"]);
+    }
+    let mut keeper = keeper.args(["--mount", "--propagation", "private", "sleep", "1000"]).spawn().unwrap();
     let holder = keeper.id();
     let own = fs::read_link("/proc/self/ns/mnt").unwrap();
     let theirs = || fs::read_link(format!("/proc/{holder}/ns/mnt"));
@@ -106,6 +109,9 @@ fn the_root_is_the_containers_in_a_shared_mount_namespace() {
         let mut bundle = Bundle::new();
         fs::write(bundle.rootfs().join("data/name"), name).unwrap();
         bundle.namespace("mount", Some(format!("/proc/{holder}/ns/mnt").as_ref()));
+        if is_rootless() {
+            bundle.namespace("user", Some(format!("/proc/{holder}/ns/user").as_ref()));
+        }
         bundle.set("/linux/maskedPaths", json!([])).set("/linux/readonlyPaths", json!([]));
         bundle.asleep();
         bundle

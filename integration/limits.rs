@@ -1,7 +1,7 @@
 //! `linux.resources` where the controllers exist: values in the container's cgroup, and what they do to its processes.
 
 use crate::cgroup::{cgroup_of, directory};
-use crate::harness::{Bundle, Snapshot, is_peer, needs};
+use crate::harness::{Bundle, Snapshot, is_peer, is_rootless, needs, test_cgroup, test_slice};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -73,13 +73,6 @@ fn a_process_over_the_memory_limit_is_killed() {
     bundle.run().exits(137);
     bundle.args(&["/bin/sh", "-c", "head -c 3000000 /dev/zero | tail -c 2000000 | wc -c"]);
     assert_eq!(bundle.run().ok().stdout, "2000000\n", "there is room below the limit");
-    bundle.args(&["/bin/tail", "-c", "100000000", "/dev/zero"]);
-    bundle.create().ok();
-    let events = directory(&cgroup_of(&bundle)).join("memory.events");
-    bundle.verb("start", &[]).ok();
-    bundle.wait_stopped();
-    let events = fs::read_to_string(events).unwrap();
-    assert!(events.lines().any(|line| line.starts_with("oom_kill ") && line != "oom_kill 0"), "{events}");
 }
 
 /// Not even the runtime's own steps inside fit.
@@ -88,10 +81,11 @@ fn a_limit_too_low_to_get_ready_is_said_so() {
     if !needs("memory", "killing of the init process while it gets ready") {
         return;
     }
-    for in_user_namespace in [false, true] {
+    // A user's always is in one.
+    for in_user_namespace in if is_rootless() { &[false][..] } else { &[false, true] } {
         let mut bundle = Bundle::new();
         bundle.args(&["/bin/echo", "ran"]).set("/linux/resources/memory", json!({"limit": 4096, "swap": 4096}));
-        if in_user_namespace {
+        if *in_user_namespace {
             bundle.namespace("user", None);
             for kind in ["uid", "gid"] {
                 bundle.set(&format!("/linux/{kind}Mappings"), json!([{"containerID": 0, "hostID": 0, "size": 65536}]));
@@ -118,7 +112,13 @@ fn cpu_values() {
     check(&json!({"cpu": {"quota": 20_000}}), &[("cpu.max", "20000 100000")]);
     check(&json!({"cpu": {"quota": -1}}), &[("cpu.max", "max 100000")]);
     check(&json!({"cpu": {"idle": 1}}), &[("cpu.idle", "1")]);
-    check_refused(&json!({"cpu": {"quota": 5, "period": 100_000}}), &["linux.resources.cpu.quota", "invalid argument"]);
+    let tiny = json!({"cpu": {"quota": 5, "period": 100_000}});
+    if test_slice().is_some() {
+        // systemd knows no smaller steps, and the kernel takes this one.
+        check(&tiny, &[("cpu.max", "1000 100000")]);
+    } else {
+        check_refused(&tiny, &["linux.resources.cpu.quota", "invalid argument"]);
+    }
 }
 
 #[test]
@@ -202,7 +202,8 @@ fn unified_has_the_last_word() {
 #[test]
 fn every_controller_is_enabled_in_all_ancestors() {
     let mut bundle = Bundle::new();
-    let top = format!("{}/ancestors", crate::harness::test_cgroup());
+    let first = if is_rootless() { test_cgroup() } else { "/".to_owned() };
+    let top = format!("{}/ancestors", test_cgroup());
     let path = format!("{top}/deep/{}", bundle.id);
     bundle.args(&["/bin/sleep", "100"]).set("/linux/cgroupsPath", json!(path));
     bundle.create().ok();
@@ -210,8 +211,8 @@ fn every_controller_is_enabled_in_all_ancestors() {
         let text = fs::read_to_string(directory(path).join(file)).unwrap();
         text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
-    let all = read("/", "cgroup.controllers");
-    for ancestor in ["/".to_owned(), top.clone(), format!("{top}/deep")] {
+    let all = read(&first, "cgroup.controllers");
+    for ancestor in [first, top.clone(), format!("{top}/deep")] {
         let enabled = read(&ancestor, "cgroup.subtree_control");
         assert!(is_peer() || all.iter().all(|name| enabled.contains(name)), "{ancestor}: {enabled:?} of {all:?}");
     }

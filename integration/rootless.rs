@@ -229,6 +229,7 @@ fn delegated_cgroups() {
     let own = test_cgroup();
     for path in [Some(format!("{own}/{{}}/deep")), Some("{}".to_owned()), None] {
         let mut bundle = Bundle::new();
+        bundle.by_hand();
         if let Some(path) = &path {
             bundle.set("/linux/cgroupsPath", json!(path.replace("{}", &bundle.id)));
         }
@@ -252,6 +253,7 @@ fn cgroups_without_delegation() {
         return;
     }
     let mut bundle = Bundle::new();
+    bundle.by_hand();
     let closed = format!("{}/{}-closed", test_cgroup(), bundle.id);
     let inner = directory(&closed).join("caller");
     fs::create_dir_all(&inner).unwrap();
@@ -290,6 +292,7 @@ fn a_cgroup_that_cannot_be_entered() {
         return;
     }
     let mut bundle = Bundle::new();
+    bundle.by_hand();
     let shared = format!("{}/{}-shared", test_cgroup(), bundle.id);
     let inner = directory(&shared).join("caller");
     fs::create_dir_all(&inner).unwrap();

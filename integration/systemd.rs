@@ -2,8 +2,8 @@
 
 use crate::cgroup::{cgroup_of, directory};
 use crate::harness::{
-    Bundle, Invocation, Mood, Outcome, Snapshot, Systemd, bus_variable, is_peer, is_rootless, needs, skip, test_slice,
-    unit_directory, wait_until,
+    Bundle, Invocation, Mood, Outcome, Snapshot, Systemd, bus_variable, is_peer, is_rootless, needs, needs_root, skip,
+    test_slice, unit_directory, wait_until,
 };
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -31,6 +31,15 @@ fn unit(bundle: &Bundle) -> String {
     format!("x-{}.scope", bundle.id)
 }
 
+/// What an error about the bus tells to do.
+fn advice() -> &'static str {
+    if is_rootless() {
+        "have a user manager: loginctl enable-linger, and set XDG_RUNTIME_DIR or DBUS_SESSION_BUS_ADDRESS"
+    } else {
+        "start systemd and dbus"
+    }
+}
+
 /// A command on a container that exists; as engines do, without the flag.
 fn later(systemd: &Systemd, bundle: &Bundle, args: &[&str]) -> Outcome {
     let mut args = args.to_vec();
@@ -55,8 +64,8 @@ fn one_call_makes_the_scope_and_later_commands_need_no_flag() {
         for expected in ["Slice=\"a-b.slice\"", "Delegate=true", "TimeoutStopUSec=uint64 7000000", &pid] {
             assert!(properties.iter().any(|property| property == expected), "{expected} in {properties:#?}");
         }
-        // No user may restrict devices.
-        assert_eq!(properties.contains(&"DevicePolicy=\"strict\"".to_owned()), !is_rootless(), "{properties:#?}");
+        // The systemd of a user may not guard devices either.
+        assert_eq!(properties.iter().any(|property| property == "DevicePolicy=\"strict\""), !is_rootless());
         assert_eq!(directory(&cgroup_of(&bundle)), unit_directory(&unit(&bundle)));
         later(&systemd, &bundle, &["start"]).ok().quiet();
         assert_eq!(bundle.status(), "running");
@@ -211,10 +220,54 @@ fn no_bus() {
     let with = |address: &str| by_systemd(&bundle, "create", &[]).env(bus_variable(), address).run().exits(1);
     let outcome =
         with("unix:path=/nowhere/bus").says("D-Bus at /nowhere/bus: connect /nowhere/bus: no such file or directory");
-    let remedy = if is_rootless() { "have a user manager: loginctl enable-linger" } else { "start systemd and dbus" };
-    outcome.says(&format!("use the cgroupfs driver, without --systemd-cgroup, or {remedy}"));
+    outcome.says("use the cgroupfs driver, without --systemd-cgroup, or ").says(advice());
     with("tcp:host=localhost").says(&format!("{}=tcp:host=localhost: no unix socket", bus_variable()));
     with("unix:abstract=onggi-nobody").says("D-Bus at @onggi-nobody: connect @onggi-nobody: connection refused");
+    before.assert_unchanged(&bundle);
+}
+
+/// Users have none but the session's, wherever it would be.
+#[test]
+fn a_user_without_a_session() {
+    if is_peer() {
+        return;
+    }
+    if !is_rootless() {
+        return skip("systemd for a user without a session", "needs a user without privileges: integration/as-user");
+    }
+    let bundle = sleeping();
+    let before = Snapshot::of(&bundle);
+    let create = by_systemd(&bundle, "create", &[]).env("DBUS_SESSION_BUS_ADDRESS", "");
+    let outcome = create.env("XDG_RUNTIME_DIR", "/nowhere").run().exits(1);
+    outcome.says("no connection to systemd: D-Bus at /nowhere/bus").says(advice());
+    before.assert_unchanged(&bundle);
+}
+
+/// The real one, which root may ask itself.
+#[test]
+fn root_needs_no_bus() {
+    let what = "systemd without a bus";
+    if is_peer() || !needs_root(what, "systemd listens to root alone") {
+        return;
+    }
+    let Some(slice) = test_slice() else {
+        return skip(what, "ONGGI_TEST_DRIVER is not systemd");
+    };
+    let mut bundle = Bundle::new();
+    bundle.args(&["/bin/sleep", "100"]).set("/linux/resources/pids", json!({"limit": 77}));
+    bundle.warm_up();
+    let before = Snapshot::of(&bundle);
+    let hidden = |command: Invocation| {
+        let hide = "mount -t tmpfs none /run/dbus && exec \"$@\"";
+        command.under(&["unshare", "--mount", "sh", "-c", hide, "-"]).run().ok().quiet()
+    };
+    hidden(bundle.start_with("run", &["--detach"]));
+    assert!(cgroup_of(&bundle).contains(&format!("{slice}/onggi-{}.scope", bundle.id)));
+    hidden(bundle.invoke(&["update", "--pids-limit", "88", &bundle.id]));
+    let unit = format!("onggi-{}.scope", bundle.id);
+    let limit = Command::new("systemctl").args(["show", "--property=TasksMax", &unit]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&limit.stdout), "TasksMax=88\n");
+    hidden(bundle.invoke(&["delete", "--force", &bundle.id]));
     before.assert_unchanged(&bundle);
 }
 
@@ -230,7 +283,7 @@ fn delete_without_a_bus() {
     systemd.with(by_systemd(&bundle, "create", &[])).run().ok();
     let delete = bundle.invoke(&["delete", "--force", &bundle.id]);
     let outcome = delete.env(bus_variable(), "unix:path=/nowhere").run().exits(1);
-    outcome.says("stop systemd unit x-").says("start systemd and dbus, then delete the container again");
+    outcome.says("stop systemd unit x-").says(advice()).says(", then delete the container again");
     assert_eq!(bundle.status(), "stopped");
     later(&systemd, &bundle, &["delete"]).ok();
     before.assert_unchanged(&bundle);
@@ -273,33 +326,4 @@ fn bad_configs_are_refused_before_systemd_hears_of_them() {
     // Without systemd they mean nothing.
     bundle.args(&["/bin/true"]);
     bundle.run().ok();
-}
-
-/// The real one: containers come and go, and it forgets all of them.
-#[test]
-fn fifty_rounds_leave_no_unit_and_no_cgroup() {
-    let Some(slice) = test_slice() else {
-        skip("fifty rounds with systemd", "ONGGI_TEST_DRIVER is not systemd");
-        return;
-    };
-    let mut bundle = Bundle::new();
-    bundle.args(&["/bin/sleep", "100"]);
-    bundle.warm_up();
-    let before = Snapshot::of(&bundle);
-    for round in 0..50 {
-        bundle.create().ok();
-        // A third ends while created, a third is killed as it runs, a third ends first.
-        if round % 3 != 0 {
-            bundle.verb("start", &[]).ok();
-        }
-        if round % 3 == 2 {
-            bundle.kill("KILL").ok();
-            bundle.wait_stopped();
-        }
-        bundle.verb("delete", &["--force"]).ok().quiet();
-    }
-    before.assert_unchanged(&bundle);
-    let units = Command::new("systemctl").args(["list-units", "--all", "--plain", "--no-legend"]).output().unwrap();
-    let units = String::from_utf8(units.stdout).unwrap();
-    assert!(!units.contains(&bundle.id), "{slice}: {units}");
 }

@@ -1,7 +1,7 @@
 //! `update`: new limits for a container that exists, all or none.
 
 use crate::cgroup::{cgroup_of, directory};
-use crate::harness::{Bundle, Outcome, is_peer, needs, needs_root, skip, wait_until};
+use crate::harness::{Bundle, Outcome, is_peer, needs, needs_root, skip, test_slice, wait_until};
 use crate::limits::disk;
 use serde_json::{Value, json};
 use std::fs;
@@ -354,12 +354,12 @@ fn cpu() {
     let initial = json!({"cpu": {"shares": 100, "quota": 500_000, "period": 1_000_000}});
     let container = Container::sleeping(&initial);
     for (flags, max, weight) in [
-        (&["--cpu-period", "900000"][..], "500000 900000", "17"),
-        (&["--cpu-quota", "600000"], "600000 900000", "17"),
-        (&["--cpu-quota", "-1"], "max 900000", "17"),
-        (&["--cpu-share", "200"], "max 900000", "29"),
+        (&["--cpu-period", "500000"][..], "500000 500000", "17"),
+        (&["--cpu-quota", "600000"], "600000 500000", "17"),
+        (&["--cpu-quota", "-1"], "max 500000", "17"),
+        (&["--cpu-share", "200"], "max 500000", "29"),
         (&["--cpu-period", "50000"], "max 50000", "29"),
-        (&["--cpu-period", "900000", "--cpu-quota", "600000", "--cpu-share", "100"], "600000 900000", "17"),
+        (&["--cpu-period", "500000", "--cpu-quota", "600000", "--cpu-share", "100"], "600000 500000", "17"),
         (&["--cpu-quota", "-1", "--cpu-period", "100000"], "max 100000", "17"),
     ] {
         container.update(flags).ok();
@@ -367,6 +367,10 @@ fn cpu() {
     }
     container.update_by(&initial).ok();
     container.check(&[("cpu.max", "500000 1000000"), ("cpu.weight", "17")]);
+    // systemd keeps quotas in steps of 10 ms a second, and so do we with it.
+    container.update(&["--cpu-period", "900000"]).ok();
+    container.check(&[("cpu.max", if test_slice().is_some() { "504000 900000" } else { "500000 900000" })]);
+    container.update_by(&initial).ok();
     let says = "a quota is at least 1000 microseconds";
     container.update(&["--cpu-share", "200", "--cpu-period", "100"]).exits(1).says("cpu.period").says(says);
     container.check(&[("cpu.max", "500000 1000000"), ("cpu.weight", "17")]);
@@ -381,19 +385,19 @@ fn cpu_burst() {
         return;
     }
     let container = Container::sleeping(&json!({"cpu": {"quota": 500_000, "period": 1_000_000}}));
-    container.update(&["--cpu-period", "900000", "--cpu-burst", "500000"]).ok();
-    container.check(&[("cpu.max", "500000 900000"), ("cpu.max.burst", "500000")]);
+    container.update(&["--cpu-period", "500000", "--cpu-burst", "500000"]).ok();
+    container.check(&[("cpu.max", "500000 500000"), ("cpu.max.burst", "500000")]);
     container.update(&["--cpu-quota", "100000"]).exits(1).says("is less than the burst of 500000 in force");
     container.update(&["--cpu-burst", "500001"]).exits(1).says("is more than the quota of 500000");
-    container.check(&[("cpu.max", "500000 900000"), ("cpu.max.burst", "500000")]);
+    container.check(&[("cpu.max", "500000 500000"), ("cpu.max.burst", "500000")]);
     // In either direction both at once.
     container.update(&["--cpu-quota", "100000", "--cpu-burst", "90000"]).ok();
-    container.check(&[("cpu.max", "100000 900000"), ("cpu.max.burst", "90000")]);
+    container.check(&[("cpu.max", "100000 500000"), ("cpu.max.burst", "90000")]);
     container.update(&["--cpu-quota", "800000", "--cpu-burst", "700000"]).ok();
-    container.check(&[("cpu.max", "800000 900000"), ("cpu.max.burst", "700000")]);
+    container.check(&[("cpu.max", "800000 500000"), ("cpu.max.burst", "700000")]);
     let bad = json!({"cpu": {"quota": 100_000, "burst": 90_000}, "unified": {"cpu.uclamp.nonsense": "1"}});
     container.update_by(&bad).exits(1);
-    container.check(&[("cpu.max", "800000 900000"), ("cpu.max.burst", "700000")]);
+    container.check(&[("cpu.max", "800000 500000"), ("cpu.max.burst", "700000")]);
     container.update(&["--cpu-burst", "0"]).ok();
     container.check(&[("cpu.max.burst", "0")]);
 }

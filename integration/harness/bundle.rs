@@ -74,10 +74,10 @@ impl Bundle {
         self.unset("/linux/cgroupsPath")
     }
 
-    /// Whether systemd is to make the cgroup: a path of cgroupfs is not for it.
+    /// Whether systemd is to make the cgroup, in the tests' slice or one below: a path of cgroupfs is not for it.
     fn is_for_systemd(&self) -> bool {
         let path = self.get("/linux/cgroupsPath").as_str();
-        test_slice().zip(path).is_some_and(|(slice, path)| path.starts_with(&slice))
+        test_slice().zip(path).is_some_and(|(slice, path)| path.starts_with(slice.trim_end_matches(".slice")))
     }
 
     /// The bundle directory.

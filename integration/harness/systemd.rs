@@ -87,7 +87,7 @@ impl Systemd {
     }
 }
 
-/// Names the bus that onggi asks for: the one of the machine's systemd, or of a user's.
+/// The variable that says where our bus is: the user's own without privileges.
 pub fn bus_variable() -> &'static str {
     if is_rootless() { "DBUS_SESSION_BUS_ADDRESS" } else { "DBUS_SYSTEM_BUS_ADDRESS" }
 }

@@ -66,7 +66,6 @@ fn stop_unit(record: &Record, unit: &SystemdUnit) -> Result<()> {
     // Where the cgroup is not known, `create` was killed before it knew.
     let has_ended = existing.is_none() && record.cgroup.is_some();
     cgroup::stop_unit(unit, has_ended)
-        .map_err(|error| error.hint("start systemd and dbus, then delete the container again"))
 }
 
 /// With what is left in it, if that has not ended with the init process.

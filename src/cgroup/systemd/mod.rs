@@ -96,14 +96,10 @@ impl Scope {
     /// # Errors
     /// When systemd can't be reached, refuses, fails or says nothing for half a minute.
     pub(super) fn add(&mut self, pid: i32, interrupt: BorrowedFd<'_>) -> Result<()> {
-        let advice = if self.unit.id.user_bus {
-            "use the cgroupfs driver, without --systemd-cgroup, or have a user manager: loginctl enable-linger, and set \
-             XDG_RUNTIME_DIR or DBUS_SESSION_BUS_ADDRESS"
-        } else {
-            "use the cgroupfs driver, without --systemd-cgroup, or start systemd and dbus"
-        };
-        let manager = Manager::connect(&self.unit.id, &Wait::start(ANSWER, Some(interrupt)));
-        let manager = self.manager.insert(manager.map_err(|error| error.hint(advice))?);
+        let manager = Manager::connect(&self.unit.id, &Wait::start(ANSWER, Some(interrupt))).map_err(|error| {
+            error.hint(format!("use the cgroupfs driver, without --systemd-cgroup, or {}", advice(&self.unit.id)))
+        })?;
+        let manager = self.manager.insert(manager);
         let mut properties = self.unit.properties.clone();
         let pids = vec![u32::try_from(pid).unwrap_or_default()];
         properties.push(Property::new("PIDs", Value::Pids(pids)));
@@ -161,6 +157,15 @@ impl Drop for Scope {
     }
 }
 
+/// How to make the systemd of `unit` reachable.
+fn advice(unit: &SystemdUnit) -> &'static str {
+    if unit.user_bus {
+        "have a user manager: loginctl enable-linger, and set XDG_RUNTIME_DIR or DBUS_SESSION_BUS_ADDRESS"
+    } else {
+        "start systemd and dbus"
+    }
+}
+
 /// Stops the unit of a container made earlier, whose processes have been killed, and makes systemd forget it. One that
 /// `has_ended`, with its last process, only needs the latter, and another's of the same name is safe from us then.
 ///
@@ -168,7 +173,9 @@ impl Drop for Scope {
 /// When systemd can't be reached, refuses or says nothing for half a minute. That there is no such unit is success.
 pub fn stop(unit: &SystemdUnit, has_ended: bool) -> Result<()> {
     let ending: Ending = if has_ended { Manager::reset } else { Manager::stop };
-    end(unit, ending, JOB).with_context(|| format!("stop systemd unit {}", unit.unit))
+    end(unit, ending, JOB)
+        .with_context(|| format!("stop systemd unit {}", unit.unit))
+        .map_err(|error| error.hint(format!("{}, then delete the container again", advice(unit))))
 }
 
 /// Tells systemd of new limits of a unit made earlier, so that it does not put the old ones back. It writes them to the
