@@ -12,7 +12,7 @@ mod name;
 mod properties;
 
 use super::devices::List;
-use super::directory::{Directory, is_gone};
+use super::directory::{Directory, is_gone, oom_kills};
 use super::existing::Existing;
 use super::path::CgroupPath;
 use super::resources::Write;
@@ -82,12 +82,14 @@ pub(super) struct Scope {
     manager: Option<Manager>,
     /// From when we know where it is.
     cgroup: Option<(CgroupPath, Directory)>,
+    /// The cgroup above, that of the slice, and how many processes had been killed there for lack of memory.
+    slice: Option<(Directory, u64)>,
 }
 
 impl Scope {
     /// The scope that `plan` describes. Nothing is made yet.
     pub(super) fn new(unit: &Unit, plan: &Plan) -> Self {
-        Self { unit: unit.clone(), plan: plan.clone(), manager: None, cgroup: None }
+        Self { unit: unit.clone(), plan: plan.clone(), manager: None, cgroup: None, slice: None }
     }
 
     /// Makes the scope around the process `pid`, with its limits and device rules. A signal that makes `interrupt`
@@ -107,7 +109,12 @@ impl Scope {
             .start(&properties, &Wait::start(JOB, Some(interrupt)))
             .with_context(|| format!("systemd unit {}", self.unit.id.unit))?;
         let (path, directory) = self.cgroup.insert(found(pid, &self.unit.id.unit)?);
-        enable_missing(path, directory, &self.plan.writes)?;
+        if let Some(slice) = path.parent() {
+            let slice = Directory::open(&slice)?;
+            let before = slice.oom_kills();
+            self.slice = Some((slice, before));
+        }
+        hand_down_others(path, directory)?;
         self.plan.writes.iter().try_for_each(|write| limits::set(directory, write))?;
         devices::guard(directory.as_fd(), self.plan.devices.as_ref())?;
         self.plan.owner.map_or(Ok(()), |owner| delegation::give(directory, owner))
@@ -120,7 +127,14 @@ impl Scope {
 
     /// How many processes the kernel has killed here for lack of memory.
     pub(super) fn oom_kills(&self) -> u64 {
-        self.cgroup.as_ref().map_or(0, |(_, directory)| directory.oom_kills())
+        let Some((_, directory)) = &self.cgroup else { return 0 };
+        match directory.read("memory.events") {
+            // systemd removes the cgroup with its last process. The slice has counted the kill as well.
+            Err(error) if is_gone(&error) => {
+                self.slice.as_ref().map_or(0, |(slice, before)| slice.oom_kills().saturating_sub(*before))
+            }
+            events => oom_kills(&events.unwrap_or_default()),
+        }
     }
 
     /// Ends the undoing.
@@ -212,17 +226,16 @@ fn found(pid: i32, unit: &str) -> Result<(CgroupPath, Directory)> {
     Ok((path, directory))
 }
 
-/// systemd hands down the controllers that it knows. Limits of others (hugetlb, rdma, misc) need them handed down by us.
-fn enable_missing(path: &CgroupPath, directory: &Directory, writes: &[Write]) -> Result<()> {
-    let here = directory.controllers("cgroup.controllers")?;
-    let is_missing = |write: &Write| {
-        write.is_limit() && write.controller() != "cgroup" && !here.iter().any(|name| name == write.controller())
-    };
-    if !writes.iter().any(is_missing) {
+/// systemd hands down the controllers that it knows. The others (hugetlb, rdma, misc) we do, for the limits of now and of
+/// a later `update`, and for statistics. Where we may not, a limit that needs one says so.
+fn hand_down_others(path: &CgroupPath, directory: &Directory) -> Result<()> {
+    const FILE: &str = "cgroup.controllers";
+    let here = directory.controllers(FILE)?;
+    let mut above = Directory::root()?;
+    let mut available = above.controllers(FILE)?;
+    if available.iter().all(|name| here.contains(name)) {
         return Ok(());
     }
-    let mut above = Directory::root()?;
-    let mut available = above.controllers("cgroup.controllers")?;
     for name in path.components() {
         available = fs::enable(&above, available)?;
         above = above.child(name)?;
