@@ -363,7 +363,13 @@ fn cpu() {
         (&["--cpu-quota", "-1", "--cpu-period", "100000"], "max 100000", "17"),
     ] {
         container.update(flags).ok();
-        container.check(&[("cpu.max", max), ("cpu.weight", weight)]);
+        container.check(&[("cpu.weight", weight)]);
+        if test_slice().is_some() && max.starts_with("max ") {
+            // systemd keeps no period without a quota, and may write its own whenever it looks at the unit.
+            assert!(container.read("cpu.max").starts_with("max "));
+        } else {
+            container.check(&[("cpu.max", max)]);
+        }
     }
     container.update_by(&initial).ok();
     container.check(&[("cpu.max", "500000 1000000"), ("cpu.weight", "17")]);
