@@ -4,10 +4,10 @@ use crate::harness::{Bundle, Outcome, caller};
 use serde_json::json;
 use std::fs;
 
-/// Two more ids on the bundle's own state root.
+/// Two more ids on the bundle's own state root; with one config.json, so that it may not name the cgroup.
 fn two_containers() -> (Bundle, [String; 2]) {
     let mut bundle = Bundle::new();
-    bundle.args(&["/bin/sleep", "100"]).set("/annotations/k", json!("v"));
+    bundle.by_hand().args(&["/bin/sleep", "100"]).set("/annotations/k", json!("v"));
     bundle.save();
     let ids = [format!("{}b", bundle.id), format!("{}a", bundle.id)];
     for id in &ids {
