@@ -231,8 +231,14 @@ fn a_kill_for_lack_of_memory_is_told() {
     wait_until("a notice", || running.stdout().contains(&notice));
     wait_until("another notice", || running.stdout().matches(&notice).count() > 1);
     fs::remove_file(&go).unwrap();
+    let group = directory(&cgroup_of(&bundle));
+    wait_until("the last of them is killed", || {
+        let pids = fs::read_to_string(group.join("cgroup.procs")).unwrap();
+        let name = |pid: &str| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        pids.lines().all(|pid| name(pid).trim() != "tail")
+    });
     let counted = || {
-        let events = fs::read_to_string(directory(&cgroup_of(&bundle)).join("memory.events")).unwrap();
+        let events = fs::read_to_string(group.join("memory.events")).unwrap();
         events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse::<usize>().ok()).unwrap()
     };
     assert!(running.stdout().matches(&notice).count() <= counted());

@@ -157,7 +157,8 @@ fn not_before_the_container_is_made() {
 fn in_a_paused_container_only_when_asked() {
     let mut bundle = Bundle::new();
     bundle.asleep();
-    let freezer = directory(&cgroup_of(&bundle)).join("cgroup.freeze");
+    let group = directory(&cgroup_of(&bundle));
+    let freezer = group.join("cgroup.freeze");
     fs::write(&freezer, "1").unwrap();
     wait_until("it is paused", || bundle.status() == "paused");
     bundle.exec(&[], &["true"]).exits(255).says("cannot exec in a paused container (use --ignore-paused to override)");
@@ -172,7 +173,7 @@ fn in_a_paused_container_only_when_asked() {
     fs::write(&freezer, "1").unwrap();
     let before = Snapshot::of(&bundle);
     let exec = bundle.exec_with(&["--ignore-paused"], &["echo", "ok"]).spawn();
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    wait_until("it waits", || fs::read_to_string(group.join("cgroup.procs")).unwrap().lines().count() > 1);
     exec.signal(Signal::SIGTERM);
     exec.wait().exits(255).fails();
     before.assert_unchanged(&bundle);
