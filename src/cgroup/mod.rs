@@ -3,9 +3,9 @@
 //! `path`, `resources` (with `weight`) and `devices` (with `program`) turn the config into a [`Plan`] without touching
 //! a file. There are two drivers: `fs`, which makes the cgroup by hand, and `systemd`, which has systemd make it; `made`
 //! is what they have in common. `existing` is what later commands need, whoever made the cgroup, and with it `freezer`,
-//! `stats`, `watch`, `update` (with `reclaim`) and `destination`, where `exec` goes; `directory` (with `signal`), `limits` and `delegation` are what all
-//! build on. A driver differs from another in the paths it makes of the config and in how it makes and ends a cgroup;
-//! limits, device rules and removal of what is below are the same for all.
+//! `stats`, `watch` and `update` (with `reclaim`); `destination` is where `exec` goes. `directory` (with `signal`),
+//! `limits` and `delegation` are what all build on. A driver differs from another in the paths it makes of the config and
+//! in how it makes and ends a cgroup; limits, device rules and removal of what is below are the same for all.
 
 mod delegation;
 mod destination;

@@ -220,16 +220,14 @@ impl Command {
     }
 }
 
-/// Runs a command. The result is the exit status: 0, or that of the program for a foreground `run` or
-/// `exec`.
+/// Runs a command. The result is the exit status: 0, or that of the program for a foreground `run` or `exec`.
 pub fn dispatch(global: &Global, command: Command) -> Result<u8> {
     // What only tells about onggi works on any kernel.
     if !matches!(command, Command::Spec { .. } | Command::Features | Command::Version) {
         host::require_kernel()?;
+        // Hooks and the init process are children of ours, and we are the one to hear of their end.
         notice_children()?;
     }
-    // Hooks and the init process are children of ours, and we are the one to hear of their end.
-    notice_children()?;
     match command {
         Command::Create(args) => create::create(global, &args).context("onggi create failed"),
         Command::Exec(args) => exec::exec(global, &args).context("exec failed"),
