@@ -7,11 +7,8 @@ use std::process::Stdio;
 
 /// Runs `exec --tty` in the foreground under a terminal of 24 by 80, and returns what was shown and how it ended.
 fn interactive(bundle: &Bundle, flags: &[&str], script: &str) -> (String, Option<i32>) {
-    let mut pty = Pty::new(24, 80);
     let flags = [&["-t"], flags].concat();
-    let exec = bundle.exec_with(&flags, &["/bin/sh", "-c", script]).under(&["setsid", "--ctty", "--wait"]);
-    let exec = exec.stdio(pty.stdio(), pty.stdio(), pty.stdio()).spawn();
-    pty.close_slave();
+    let (mut pty, exec) = Pty::control(bundle.exec_with(&flags, &["/bin/sh", "-c", script]));
     let shown = pty.rest();
     (shown, exec.wait().status.code())
 }
@@ -48,10 +45,7 @@ fn input_and_interrupts_arrive() {
     let mut bundle = Bundle::new();
     bundle.asleep();
     let script = "trap 'echo interrupted; exit 6' INT; read line; echo got=$line; while :; do sleep 0.05; done";
-    let mut pty = Pty::new(24, 80);
-    let exec = bundle.exec_with(&["--tty"], &["/bin/sh", "-c", script]).under(&["setsid", "--ctty", "--wait"]);
-    let exec = exec.stdio(pty.stdio(), pty.stdio(), pty.stdio()).spawn();
-    pty.close_slave();
+    let (mut pty, exec) = Pty::control(bundle.exec_with(&["--tty"], &["/bin/sh", "-c", script]));
     pty.send("a line\n");
     pty.expect("got=a line");
     pty.send("\u{3}");
@@ -135,10 +129,7 @@ fn a_failing_execve_is_one_line() {
     fs::write(&script, "#!/mmnnttbb foo bar\nsh\n").unwrap();
     fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     bundle.asleep();
-    let mut pty = Pty::new(24, 80);
-    let exec = bundle.exec_with(&["-t"], &["/data/run.sh"]).under(&["setsid", "--ctty", "--wait"]);
-    let exec = exec.stdio(pty.stdio(), pty.stdio(), pty.stdio()).spawn();
-    pty.close_slave();
+    let (mut pty, exec) = Pty::control(bundle.exec_with(&["-t"], &["/data/run.sh"]));
     let shown = pty.rest();
     exec.wait().exits(255);
     assert!(shown.contains("exec /data/run.sh: no such file or directory"), "{shown}");
@@ -150,10 +141,7 @@ fn a_failing_execve_is_one_line() {
 fn the_callers_terminal_is_out_of_reach() {
     let mut bundle = Bundle::new();
     bundle.asleep();
-    let mut pty = Pty::new(24, 80);
-    let exec = bundle.exec_with(&[], &["/probe", "tty-inject"]).under(&["setsid", "--ctty", "--wait"]);
-    let exec = exec.stdio(pty.stdio(), pty.stdio(), pty.stdio()).spawn();
-    pty.close_slave();
+    let (mut pty, exec) = Pty::control(bundle.exec_with(&[], &["/probe", "tty-inject"]));
     let shown = pty.rest();
     exec.wait().ok();
     assert!(shown.contains("\"tiocsti\":\"E"), "{shown}");

@@ -8,11 +8,7 @@ use std::os::unix::fs::MetadataExt;
 /// Runs in the foreground under a terminal of 24 by 80, and returns what was shown and how it ended.
 fn interactive(bundle: &mut Bundle, script: &str, input: &str) -> (String, Option<i32>) {
     bundle.set("/process/terminal", json!(true)).script(script);
-    let mut pty = Pty::new(24, 80);
-    let stdio = (pty.stdio(), pty.stdio(), pty.stdio());
-    let run =
-        bundle.start_with("run", &[]).under(&["setsid", "--ctty", "--wait"]).stdio(stdio.0, stdio.1, stdio.2).spawn();
-    pty.close_slave();
+    let (mut pty, run) = Pty::control(bundle.start_with("run", &[]));
     pty.send(input);
     let shown = pty.rest();
     (shown, run.wait().status.code())
@@ -53,11 +49,7 @@ fn input_and_interrupts_arrive() {
     let mut bundle = Bundle::new();
     bundle.set("/process/terminal", json!(true));
     bundle.script("trap 'echo interrupted; exit 6' INT; read line; echo got=$line; while :; do sleep 0.05; done");
-    let mut pty = Pty::new(24, 80);
-    let stdio = (pty.stdio(), pty.stdio(), pty.stdio());
-    let run =
-        bundle.start_with("run", &[]).under(&["setsid", "--ctty", "--wait"]).stdio(stdio.0, stdio.1, stdio.2).spawn();
-    pty.close_slave();
+    let (mut pty, run) = Pty::control(bundle.start_with("run", &[]));
     pty.send("a line\n");
     pty.expect("got=a line");
     pty.send("\u{3}");
@@ -155,21 +147,13 @@ fn foreground_terminal_without_any_terminal_fails() {
 fn the_callers_terminal_is_out_of_reach() {
     let mut bundle = Bundle::new();
     bundle.args(&["/probe", "tty-inject"]);
-    let mut pty = Pty::new(24, 80);
-    let stdio = (pty.stdio(), pty.stdio(), pty.stdio());
-    let run =
-        bundle.start_with("run", &[]).under(&["setsid", "--ctty", "--wait"]).stdio(stdio.0, stdio.1, stdio.2).spawn();
-    pty.close_slave();
+    let (mut pty, run) = Pty::control(bundle.start_with("run", &[]));
     let shown = pty.rest();
     run.wait().ok();
     assert!(shown.contains("\"tiocsti\":\"E"), "{shown}");
     // Nor is it by name.
     bundle.script("echo x > /dev/tty && echo reached");
-    let mut pty = Pty::new(24, 80);
-    let stdio = (pty.stdio(), pty.stdio(), pty.stdio());
-    let run =
-        bundle.start_with("run", &[]).under(&["setsid", "--ctty", "--wait"]).stdio(stdio.0, stdio.1, stdio.2).spawn();
-    pty.close_slave();
+    let (mut pty, run) = Pty::control(bundle.start_with("run", &[]));
     let shown = pty.rest();
     run.wait();
     assert!(!shown.contains("reached"), "{shown}");
@@ -214,11 +198,7 @@ fn stdio_can_be_reopened() {
 fn a_flood_of_output_can_be_interrupted() {
     let mut bundle = Bundle::new();
     bundle.set("/process/terminal", json!(true)).script("trap 'exit 7' INT; echo flood; busybox yes");
-    let mut pty = Pty::new(24, 80);
-    let stdio = (pty.stdio(), pty.stdio(), pty.stdio());
-    let run =
-        bundle.start_with("run", &[]).under(&["setsid", "--ctty", "--wait"]).stdio(stdio.0, stdio.1, stdio.2).spawn();
-    pty.close_slave();
+    let (mut pty, run) = Pty::control(bundle.start_with("run", &[]));
     pty.expect("flood");
     pty.expect("y");
     pty.send("\u{3}");

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::{patience, wait_until};
+use super::{Invocation, Running, patience, wait_until};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
@@ -32,6 +32,15 @@ impl Pty {
             nix::fcntl::fcntl(end, flag).expect("fcntl");
         }
         Self { master: master.into(), slave: Some(slave), seen: String::new() }
+    }
+
+    /// Starts a program whose controlling terminal is a new one of 24 by 80.
+    pub fn control(program: Invocation) -> (Self, Running) {
+        let mut pty = Self::new(24, 80);
+        let program = program.under(&["setsid", "--ctty", "--wait"]);
+        let running = program.stdio(pty.stdio(), pty.stdio(), pty.stdio()).spawn();
+        pty.close_slave();
+        (pty, running)
     }
 
     /// The master that came over a console socket.
