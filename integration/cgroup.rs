@@ -1,6 +1,6 @@
 //! `linux.cgroupsPath` and `linux.resources`: where the process is, what is enforced, what cannot be.
 
-use crate::harness::{Bundle, Snapshot, is_peer, is_rootless, needs, needs_root, test_cgroup, wait_until};
+use crate::harness::{Bundle, Snapshot, entering, is_peer, is_rootless, needs, needs_root, test_cgroup, wait_until};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -348,7 +348,7 @@ fn a_caller_whose_cgroup_was_killed_before_can_make_containers() {
         let own = directory(&format!("{}/{}-caller", test_cgroup(), bundle.id));
         fs::create_dir(&own).unwrap();
         fs::write(own.join("cgroup.kill"), "1").unwrap();
-        let script = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", own.display());
+        let script = entering(&own);
         bundle.by_hand().args(&["/bin/cat", "/proc/self/cgroup"]).without_namespace("cgroup");
         let done = bundle.start_with("run", &[]).under(&["sh", "-c", &script, "-"]).run().ok().quiet();
         assert!(done.stdout.ends_with(&format!("{}\n", bundle.id)), "it is in its own cgroup: {done}");

@@ -3,7 +3,7 @@
 
 use crate::cgroup::{cgroup_of, directory};
 use crate::harness::caller::on_host;
-use crate::harness::{Bundle, Outcome, Snapshot, is_peer, needs_user, test_cgroup, wait_until};
+use crate::harness::{Bundle, Outcome, Snapshot, entering, is_peer, needs_user, test_cgroup, wait_until};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -88,7 +88,7 @@ fn from_a_cgroup_outside_of_what_is_delegated() {
     bundle.set("/linux/cgroupsPath", json!(format!("{top}/{}", bundle.id))).asleep();
     let close =
         |mode| fs::set_permissions(directory(&top).join("cgroup.procs"), PermissionsExt::from_mode(mode)).unwrap();
-    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", inner.display());
+    let enter = entering(&inner);
     let file = bundle.logs().join("pid");
     let exec = |flags: &[&str]| -> Outcome {
         let flags = [&["-d", "--pid-file", file.to_str().unwrap()], flags].concat();
@@ -118,7 +118,7 @@ fn in_a_container_without_a_cgroup() {
     fs::create_dir_all(&inner).unwrap();
     let close = |mode| fs::set_permissions(directory(&closed), PermissionsExt::from_mode(mode)).unwrap();
     close(0o555);
-    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", inner.display());
+    let enter = entering(&inner);
     let enter = ["sh", "-c", &enter, "-"];
     bundle.args(&["/bin/sleep", "1000"]).by_hand().start_with("run", &["-d"]).under(&enter).run().ok().quiet();
     let file = bundle.logs().join("pid");

@@ -1,7 +1,7 @@
 //! A caller without privileges: id maps by helpers, cgroups with and without delegation, and every refusal, which says
 //! what would have to change. The other tests show, run as such a user, that all else is as for root.
 
-use crate::harness::{Bundle, Outcome, Snapshot, caller, is_peer, needs_user, test_cgroup};
+use crate::harness::{Bundle, Outcome, Snapshot, caller, entering, is_peer, needs_user, test_cgroup};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -260,7 +260,7 @@ fn cgroups_without_delegation() {
     // The owner's write permission is what counts, for the caller has no capabilities.
     let close = |mode| fs::set_permissions(directory(&closed), PermissionsExt::from_mode(mode)).unwrap();
     close(0o555);
-    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", inner.display());
+    let enter = entering(&inner);
     bundle.script("cat /proc/self/cgroup").without_namespace("cgroup");
     let run = |bundle: &Bundle, flag: &str| {
         bundle.save();
@@ -297,7 +297,7 @@ fn a_cgroup_that_cannot_be_entered() {
     let inner = directory(&shared).join("caller");
     fs::create_dir_all(&inner).unwrap();
     fs::set_permissions(directory(&shared).join("cgroup.procs"), PermissionsExt::from_mode(0o444)).unwrap();
-    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", inner.display());
+    let enter = entering(&inner);
     bundle.script("cat /proc/self/cgroup; exec sleep 100").without_namespace("cgroup");
     let done = bundle.start_with("run", &["-d"]).under(&["sh", "-c", &enter, "-"]).run().ok().quiet();
     crate::harness::wait_until("it runs", || done.stdout_now().contains(&format!("0::{shared}/caller\n")));

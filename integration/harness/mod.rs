@@ -72,6 +72,11 @@ pub fn test_slice() -> Option<String> {
     }
 }
 
+/// A script that enters the cgroup `directory` and becomes the program that its arguments name.
+pub fn entering(directory: &Path) -> String {
+    format!("echo $$ > {}/cgroup.procs && exec \"$@\"", directory.display())
+}
+
 /// Whether this machine's cgroup v2 has `controller`, and a user without privileges may use it; says visibly why `what`
 /// does not run where it is not so.
 pub fn needs(controller: &str, what: &str) -> bool {
