@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod bad_values;
+mod behaviour;
 mod captured_configs;
 mod cgroup;
 mod cgroup_hazards;
