@@ -186,6 +186,25 @@ fn foreground_run_returns_when_init_ends_even_with_background_children() {
     before.assert_unchanged(&bundle);
 }
 
+/// What the program leaves behind is the runtime's to reap, and not the caller's; with `--no-subreaper` it is not.
+#[test]
+fn orphans_come_to_the_runtime() {
+    for (flags, comes) in [(&[][..], true), (&["--no-subreaper"][..], false)] {
+        let mut bundle = Bundle::new();
+        bundle.without_namespace("pid");
+        let orphan = "trap 'exit 3' TERM; echo pid=$(sh -c 'sleep 300 >/dev/null & echo $!').";
+        bundle.script(&format!("{orphan}; while :; do sleep 0.05; done"));
+        let run = bundle.start_with("run", flags).spawn();
+        wait_until("the orphan is there", || run.stdout().contains('.'));
+        let pid = run.stdout().trim().trim_start_matches("pid=").trim_end_matches('.').to_owned();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().to_owned();
+        assert_eq!(parent.parse().ok() == Some(run.pid()), comes, "{flags:?}");
+        run.signal(Signal::SIGTERM);
+        run.wait().exits(3);
+    }
+}
+
 #[test]
 fn start_does_not_hang_when_init_died() {
     let mut bundle = Bundle::new();

@@ -4,6 +4,8 @@ use crate::harness::{Bundle, ConsoleSocket, Pty, Snapshot, is_peer, needs_root};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 /// Runs in the foreground under a terminal of 24 by 80, and returns what was shown and how it ended.
 fn interactive(bundle: &mut Bundle, script: &str, input: &str) -> (String, Option<i32>) {
@@ -106,6 +108,99 @@ fn console_socket_gets_one_master() {
     pty.expect("got=input");
     pty.expect("/dev/pts/0");
     assert!(socket.is_unused(), "one connection");
+}
+
+/// What cannot be a console socket is refused before anything is made; nobody who takes the terminal is one as well.
+#[test]
+fn console_sockets_that_are_none() {
+    use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+    use std::os::fd::AsRawFd;
+    let mut bundle = Bundle::new();
+    bundle.set("/process/terminal", json!(true)).args(&["/bin/true"]);
+    let dir = bundle.path().to_owned();
+    fs::write(dir.join("file"), "").unwrap();
+    drop(UnixListener::bind(dir.join("left")).unwrap());
+    let typed = |name: &str, kind| {
+        let made = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(made.as_raw_fd(), &UnixAddr::new(&dir.join(name)).unwrap()).unwrap();
+        made
+    };
+    let packets = typed("packets", SockType::SeqPacket);
+    listen(&packets, Backlog::new(1).unwrap()).unwrap();
+    let _datagrams = typed("datagrams", SockType::Datagram);
+    fs::create_dir_all(bundle.state_root()).unwrap();
+    let path = dir.join("closing");
+    let listener = UnixListener::bind(&path).unwrap();
+    let before = Snapshot::of(&bundle);
+    for name in ["file", "left", "packets", "datagrams", "missing"] {
+        let path = dir.join(name);
+        let done = bundle.start_with("create", &["--console-socket", path.to_str().unwrap()]).run();
+        done.exits(1).says(name);
+    }
+    // Somebody who hangs up at once gets no terminal, and there is no container.
+    let create = bundle.start_with("create", &["--console-socket", path.to_str().unwrap()]).spawn();
+    drop(listener.accept().unwrap());
+    create.wait().exits(1).says("--console-socket");
+    before.assert_unchanged(&bundle);
+}
+
+/// A path may be longer than an address holds, and is relative to where the caller stands. Whether the receiver ever
+/// looks is its own affair.
+#[test]
+fn console_sockets_of_any_path() {
+    let long = Bundle::new();
+    let deep = long.path().join("d".repeat(100));
+    fs::create_dir(&deep).unwrap();
+    for relative in [false, true] {
+        let mut bundle = Bundle::new();
+        bundle.set("/process/terminal", json!(true)).script("echo spoken; sleep 1000");
+        let home = if relative { bundle.path().to_owned() } else { deep.clone() };
+        // Made by a relative path too: the address has no room for the other.
+        let link = bundle.logs().join("s");
+        std::os::unix::fs::symlink(&home, &link).unwrap();
+        let socket = ConsoleSocket::new(&link);
+        let path = if relative { Path::new("console.sock").to_owned() } else { home.join("console.sock") };
+        let run = bundle.start_with("run", &["-d", "--console-socket", path.to_str().unwrap()]);
+        run.current_dir(bundle.path()).run().ok().quiet();
+        assert_eq!(bundle.status(), "running");
+        let (_, mut descriptors) = socket.receive();
+        Pty::of_master(descriptors.pop().unwrap()).expect("spoken");
+    }
+}
+
+#[test]
+fn console_sizes() {
+    for (height, width, expected) in
+        [(0, 0, (0, 0)), (0, 80, (0, 0)), (25, 0, (0, 0)), (1, 1, (1, 1)), (65535, 65535, (65535, 65535))]
+    {
+        let mut bundle = Bundle::new();
+        bundle.set("/process/terminal", json!(true));
+        bundle.set("/process/consoleSize", json!({"height": height, "width": width})).args(&["/bin/sleep", "1000"]);
+        let socket = ConsoleSocket::new(bundle.path());
+        bundle.start_with("run", &["-d", "--console-socket", socket.path.to_str().unwrap()]).run().ok();
+        let (_, mut descriptors) = socket.receive();
+        assert_eq!(Pty::of_master(descriptors.pop().unwrap()).size(), expected);
+    }
+}
+
+#[test]
+fn the_multiplexer_is_the_containers() {
+    let mut bundle = Bundle::new();
+    let (shown, _) = interactive(&mut bundle, "readlink /dev/ptmx; stat -c %t:%T /dev/pts/ptmx; ls /dev/pts", "");
+    assert!(shown.contains("pts/ptmx") && shown.contains("5:2"), "{shown}");
+    assert!(shown.contains('0') && !shown.contains("1 "), "{shown}");
+}
+
+/// A terminal that goes to a socket is as the kernel makes it: its receiver sets it up.
+#[test]
+fn modes_of_a_terminal_for_a_socket_are_the_kernels() {
+    let mut bundle = Bundle::new();
+    bundle.set("/process/terminal", json!(true)).script("echo one; sleep 1000");
+    let socket = ConsoleSocket::new(bundle.path());
+    bundle.start_with("run", &["-d", "--console-socket", socket.path.to_str().unwrap()]).run().ok();
+    let (_, mut descriptors) = socket.receive();
+    let shown = Pty::of_master(descriptors.pop().unwrap()).expect("\n");
+    assert_eq!(shown, "one\r\n");
 }
 
 #[test]

@@ -12,19 +12,22 @@
 //!   prestart, createRuntime, Proceed ◄────►  Hooks
 //!                                            createContainer hooks
 //!   to the console socket or relayed ◄─────  Console + the terminal
-//!                                            pivot, identity, lookup of the program
+//!                                            pivot
+//!   copied from and to  ◄────────────────  Pipe + the end of one of up to three
+//!                                            identity, lookup of the program
 //!   record written  ◄──────────────────────  Ready
 //!   (create: returns)                        (create: waits at the gate)
 //!                                            execve; the socket closes with it
 //! ```
 //!
-//! A process that joins a container (`exec`) has the same ladder, of which it uses `Moved`, `Console` and `Ready`.
+//! A process that joins a container (`exec`) has the same ladder, of which it uses `Moved`, `Console`, `Pipe` and `Ready`.
 //!
 //! Each message in brackets, and each pair but the last, is sent only when the plan needs it: `run` of a plain container
 //! sends `Ready` alone and waits for nothing. Closing without `Ready` or `Failed` means that the child died.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::socket;
+use crate::sys::this_process::Stdio;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -46,6 +49,8 @@ pub enum Report {
     Hooks,
     /// The container's terminal exists; its master comes along.
     Console,
+    /// The program has a pipe in place of this one of the caller's descriptors; its other end comes along.
+    Pipe(Stdio),
     /// Something that was asked for could not be had, and the container runs without.
     Warning(String),
     /// All that can fail before the program runs has been done.

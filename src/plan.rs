@@ -156,6 +156,7 @@ fn plan_process(
         gid_ranges: gids.as_deref(),
         keyring: options.keyring,
         annotations: spec.annotations().as_ref(),
+        foreground: !options.detached,
         inherited: options.inherited,
         environment: &options.environment,
         linux: spec.linux().as_ref(),

@@ -18,6 +18,7 @@ pub struct Invocation {
     out: PathBuf,
     err: PathBuf,
     deadline: Duration,
+    silent: bool,
 }
 
 impl Invocation {
@@ -36,7 +37,7 @@ impl Invocation {
         command.stdin(Stdio::null());
         command.stdout(File::create(&out).expect("output file"));
         command.stderr(File::create(&err).expect("output file"));
-        Self { command, out, err, deadline: patience(DEADLINE) }
+        Self { command, out, err, deadline: patience(DEADLINE), silent: false }
     }
 
     /// The same under `wrapper`, such as `["strace", "-f"]` or `["sh", "-c", "exec 9</etc/passwd; exec \"$@\"", "-"]`.
@@ -57,7 +58,14 @@ impl Invocation {
         command.stdout(File::options().append(true).open(&self.out).expect("output file"));
         command.stderr(File::options().append(true).open(&self.err).expect("output file"));
         self.command = command;
-        self
+        if self.silent { self.silent() } else { self }
+    }
+
+    /// Gives `/dev/null` as all three.
+    #[must_use]
+    pub fn silent(mut self) -> Self {
+        self.silent = true;
+        self.stdio(Stdio::null(), Stdio::null(), Stdio::null())
     }
 
     /// Adds a variable to the environment of the command.

@@ -17,6 +17,7 @@ mod probe;
 mod pty;
 mod snapshot;
 mod systemd;
+mod tmux;
 mod trace;
 
 pub use bundle::{Bundle, template};
@@ -27,6 +28,7 @@ pub use probe::{Report, capability_mask, probe_path};
 pub use pty::{ConsoleSocket, Pty, received};
 pub use snapshot::Snapshot;
 pub use systemd::{Mood, Systemd, bus_variable, unit_directory};
+pub use tmux::Tmux;
 pub use trace::Trace;
 
 use std::io::Write;

@@ -6,6 +6,7 @@ use super::{Invocation, Running, patience, wait_until};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use nix::sys::termios::LocalFlags;
 use std::fs::File;
 use std::io::{IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -53,9 +54,37 @@ impl Pty {
         self.slave.as_ref().expect("a terminal of our own").try_clone().expect("dup").into()
     }
 
+    /// The slave end, as the user's shell has it.
+    pub fn slave(&self) -> OwnedFd {
+        self.slave.as_ref().expect("a terminal of our own").try_clone().expect("dup")
+    }
+
     /// Lets go of the slave end, so that the master sees when the last program has closed it.
     pub fn close_slave(&mut self) {
         self.slave = None;
+    }
+
+    /// Changes the size, as a window manager does.
+    pub fn resize(&self, rows: u16, columns: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        // SAFETY: the kernel reads a winsize from a live one.
+        let done = unsafe { nix::libc::ioctl(self.master.as_raw_fd(), nix::libc::TIOCSWINSZ, &raw const size) };
+        assert_eq!(done, 0, "TIOCSWINSZ");
+    }
+
+    /// Rows and columns.
+    pub fn size(&self) -> (u16, u16) {
+        let mut size = Winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+        // SAFETY: the kernel writes a winsize to a live one.
+        let done = unsafe { nix::libc::ioctl(self.master.as_raw_fd(), nix::libc::TIOCGWINSZ, &raw mut size) };
+        assert_eq!(done, 0, "TIOCGWINSZ");
+        (size.ws_row, size.ws_col)
+    }
+
+    /// Whether keys reach the program one by one, Ctrl-C among them.
+    pub fn is_raw(&self) -> bool {
+        let modes = nix::sys::termios::tcgetattr(&self.master).expect("tcgetattr");
+        !modes.local_flags.intersects(LocalFlags::ICANON | LocalFlags::ISIG | LocalFlags::ECHO)
     }
 
     /// Types `text`.

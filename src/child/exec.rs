@@ -31,7 +31,7 @@ pub(super) fn exec(me: &InChild, p: &Prepared, inner_root: Option<&OwnedFd>, par
     // The host's procfs, where the container can have put nothing in the way.
     step(Step::Label, || process.labels.apply(me, &p.proc))?;
     step(Step::Scheduling, || process.scheduling.apply(me))?;
-    step(Step::Stdio, || init::standard_descriptors(me, p, &root))?;
+    step(Step::Stdio, || init::standard_descriptors(me, p, parent, &root))?;
     let mut warnings = Vec::new();
     let variables = process.environment.complete(me, &root, process.identity.uid, &mut warnings);
     // Closed for real below, which its owner must not see.

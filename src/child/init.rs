@@ -58,7 +58,7 @@ pub(super) fn init(
     // Closed for real below, which its owner must not see.
     drop(mounted);
     step(Step::Scheduling, || process.scheduling.apply(me))?;
-    step(Step::Stdio, || standard_descriptors(me, p, root))?;
+    step(Step::Stdio, || standard_descriptors(me, p, parent, root))?;
     let mut warnings = Vec::new();
     let variables = process.environment.complete(me, root, process.identity.uid, &mut warnings);
     step(Step::Identity, || user::become_user(me, p, &mut warnings))?;
@@ -146,11 +146,14 @@ fn trusted_proc<'a>(mounted: &'a Mounted, p: &'a Prepared) -> BorrowedFd<'a> {
 }
 
 /// Makes the standard descriptors the container's user's own.
-pub(super) fn standard_descriptors(me: &InChild, p: &Prepared, root: &Root) -> Result<()> {
+pub(super) fn standard_descriptors(me: &InChild, p: &Prepared, parent: &Channel, root: &Root) -> Result<()> {
     if p.process.terminal.is_none() {
         let nulls = stdio::nulls()?;
         if nulls.contains(&true) {
             stdio::replace_nulls(me, nulls, root.open_null(me)?)?;
+        }
+        if p.process.piped {
+            stdio::pipe(me, nulls, |which, end| parent.send(&Report::Pipe(which), Some(end.as_fd())))?;
         }
     }
     stdio::give_to(me, p.process.identity.uid)

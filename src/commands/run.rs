@@ -6,9 +6,9 @@ use super::start::run_poststart;
 use super::{Global, ON_HOST, RunArgs};
 use crate::error::{ErrorKind, Result};
 use crate::hooks::Place;
-use crate::parent::console::Relay;
 use crate::parent::init_process::InitProcess;
 use crate::parent::notify::Notify;
+use crate::parent::relay::Relay;
 use crate::parent::wait;
 use crate::sys::reap;
 use crate::sys::signal::Signals;
@@ -67,7 +67,7 @@ pub(super) fn tell_failure(global: &Global, notify: Option<Notify>) {
 
 /// Waits for the program's end; then everything but, with `keep`, the cgroup and the state directory is gone.
 fn foreground(global: &Global, mut made: Made, keep: bool) -> Result<u8> {
-    let relay = made.launched.relay.take();
+    let relay = std::mem::take(&mut made.launched.relay);
     let early = std::mem::take(&mut made.launched.early_signals);
     let mut notify = made.notify.take();
     let status = follow(global, &mut made.launched.init, &made.signals, relay, &early, notify.as_mut())?;
@@ -92,7 +92,7 @@ pub(super) fn follow(
     global: &Global,
     process: &mut InitProcess,
     signals: &Signals,
-    relay: Option<Relay>,
+    relay: Relay,
     early: &[i32],
     notify: Option<&mut Notify>,
 ) -> Result<u8> {

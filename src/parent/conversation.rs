@@ -1,9 +1,10 @@
 //! The parent's half of the handshake: serves the child until it is ready, runs, or has failed.
 
-use super::console::{Console, Relay};
+use super::console::Console;
 use super::idmap;
 use super::init_process::InitProcess;
 use super::launch::Progress;
+use super::relay::Relay;
 use crate::cgroup::Cgroup;
 use crate::child::{Prepared, Role};
 use crate::container::record::Record;
@@ -44,8 +45,8 @@ pub struct Conversation<'a> {
 pub struct Done {
     /// The init process.
     pub init: InitProcess,
-    /// The relay between our terminal and the container's.
-    pub relay: Option<Relay>,
+    /// What is to be served in the foreground.
+    pub relay: Relay,
     /// Signals that came meanwhile.
     pub early_signals: Vec<i32>,
     /// What the child could not have.
@@ -62,7 +63,7 @@ impl<'a> Conversation<'a> {
         init: InitProcess,
         console: &'a mut Option<Console>,
     ) -> Self {
-        let done = Done { init, relay: None, early_signals: Vec::new(), warnings: Vec::new() };
+        let done = Done { init, relay: Relay::default(), early_signals: Vec::new(), warnings: Vec::new() };
         Self { prepared, record, host, child, console, heard: false, ready: false, done }
     }
 
@@ -174,8 +175,9 @@ impl<'a> Conversation<'a> {
             Report::Console => {
                 let master = came_along(file)?;
                 let console = self.console.take().ok_or_else(|| unexpected("a terminal nobody asked for"))?;
-                self.done.relay = console.take(master)?;
+                self.done.relay = console.take(master)?.unwrap_or_default();
             }
+            Report::Pipe(which) => self.done.relay.add(which, came_along(file)?)?,
             Report::Warning(warning) => self.done.warnings.push(warning),
             Report::Ready => self.ready = true,
             Report::Failed(error) => {

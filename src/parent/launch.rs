@@ -1,9 +1,10 @@
 //! Brings the init process up: cgroup, descriptors, clone, and the conversation until it is ready or runs.
 
-use super::console::{Console, Relay};
+use super::console::Console;
 use super::conversation::Conversation;
 use super::init_process::InitProcess;
 use super::prepare;
+use super::relay::Relay;
 use crate::cgroup::{Cgroup, IfDenied};
 use crate::child;
 use crate::container::record::{Phase, Record};
@@ -38,8 +39,8 @@ pub struct Launched {
     pub cgroup: Option<Cgroup>,
     /// Its state as written.
     pub record: Record,
-    /// The relay between our terminal and the container's.
-    pub relay: Option<Relay>,
+    /// What is to be served in the foreground.
+    pub relay: Relay,
     /// Signals that came meanwhile, to be sent on.
     pub early_signals: Vec<i32>,
     /// What could not be had.

@@ -10,5 +10,6 @@ pub mod notify;
 pub mod pid_file;
 pub mod pidfd_socket;
 pub mod prepare;
+pub mod relay;
 mod subids;
 pub mod wait;

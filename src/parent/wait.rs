@@ -1,14 +1,14 @@
-//! Foreground: relays signals and the terminal until the init process ends, and reaps everything meanwhile.
+//! Foreground: relays signals, the terminal or pipes until the init process ends, and reaps everything meanwhile.
 
-use super::console::{Relay, Usable};
 use super::init_process::InitProcess;
 use super::notify::Notify;
+use super::relay::Relay;
 use crate::error::{Error, Result};
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::poll::{Interest, poll};
 use crate::sys::signal::{Signals, number};
-use crate::sys::{reap, stdio, this_process};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use crate::sys::{reap, this_process};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// How the init process ended, and why output of it may be missing.
 #[derive(Debug)]
@@ -28,40 +28,29 @@ pub struct Ended {
 pub fn wait(
     init: &mut InitProcess,
     signals: &Signals,
-    mut relay: Option<Relay>,
+    mut relay: Relay,
     early: &[i32],
     mut notify: Option<&mut Notify>,
 ) -> Result<Ended> {
     for &signal in early {
-        handle(init.pidfd(), signal, relay.as_ref())?;
+        handle(init.pidfd(), signal, &mut relay)?;
     }
-    let mut lost_output = None;
     loop {
         let mut wanted = vec![(init.pidfd().as_fd(), Interest::Read), (signals.as_fd(), Interest::Read)];
-        wanted.extend(relay.iter().flat_map(Relay::wants));
+        wanted.extend(relay.wants());
         wanted.extend(notify.as_deref().and_then(Notify::wants));
         let ready = poll(&wanted, notify.as_deref().and_then(Notify::left))?;
-        let usable = |own: BorrowedFd<'_>| {
-            wanted.iter().zip(&ready).any(|((fd, _), ready)| *ready && fd.as_raw_fd() == own.as_raw_fd())
-        };
-        let usable = Usable { stdin: usable(stdio::stdin()), stdout: usable(stdio::stdout()) };
-        let ended = ready[0];
         drop(wanted);
         while let Some(signal) = signals.next()? {
-            handle(init.pidfd(), signal, relay.as_ref())?;
+            handle(init.pidfd(), signal, &mut relay)?;
         }
+        relay.pump(&ready[2..]);
         if let Some(notify) = &mut notify {
             notify.pump(this_process::pid());
         }
-        if let Some(Err(error)) = relay.as_mut().map(|relay| relay.pump(usable)) {
-            lost_output = Some(error);
-            relay = None;
-        }
-        if ended {
+        if ready[0] {
             let exit = init.reap()?;
-            if let Some(Err(error)) = relay.map(|mut relay| relay.drain()) {
-                lost_output = Some(error);
-            }
+            let lost_output = relay.finish();
             if let Some(notify) = notify {
                 notify.settle(this_process::pid())?;
             }
@@ -70,19 +59,19 @@ pub fn wait(
     }
 }
 
-fn handle(init: &OwnedFd, signal: i32, relay: Option<&Relay>) -> Result<()> {
+fn handle(init: &OwnedFd, signal: i32, relay: &mut Relay) -> Result<()> {
     match signal {
-        number::CHILD => reap::others(init),
-        number::WINDOW_CHANGED if relay.is_some() => {
-            // Without a terminal there is no size, and the relay will notice the rest.
-            let _ = relay.map(Relay::resize);
-            Ok(())
-        }
+        number::CHILD => reap::others(init)?,
+        // If the terminal is gone, the relay will notice.
+        number::WINDOW_CHANGED if relay.has_terminal() => drop(relay.resize()),
         signal => {
+            if signal == number::CONTINUE {
+                let _ = relay.resume();
+            }
             forward(init, signal);
-            Ok(())
         }
     }
+    Ok(())
 }
 
 fn forward(init: &OwnedFd, signal: i32) {

@@ -113,6 +113,7 @@ fn plan_process(spec: &Process, input: &Input<'_>, warnings: &mut Vec<String>) -
         gid_ranges: gids.as_deref(),
         keyring: input.keyring,
         annotations: input.container.annotations().as_ref(),
+        foreground: !input.detached,
         inherited: input.inherited,
         environment: &[],
         linux: input.container.linux().as_ref(),

@@ -42,6 +42,8 @@ pub struct Input<'a> {
     pub gid_ranges: Ranges<'a>,
     /// Whether the container gets a session keyring (not with `--no-new-keyring`).
     pub keyring: bool,
+    /// Whether the program is followed in the foreground.
+    pub foreground: bool,
     /// The descriptors to pass on.
     pub inherited: fds::Inherited,
     /// Variables beside those of the `process` block, which count more.
@@ -77,6 +79,9 @@ pub struct Plan {
     pub keyring: Option<keyring::SessionKeyring>,
     /// Its terminal, if it has one.
     pub terminal: Option<terminal::Terminal>,
+    /// Whether, without a terminal, those of the standard descriptors that are not for programs in containers are replaced
+    /// by pipes that the parent serves.
+    pub piped: bool,
     /// Descriptors passed on beyond the standard ones.
     pub inherited: fds::Inherited,
 }
@@ -97,6 +102,7 @@ pub fn plan(spec: &Process, input: &Input<'_>, warnings: &mut Vec<String>) -> Re
         scheduling: scheduling::plan(spec, input.linux, warnings)?,
         labels: labels::plan(spec, input.host)?,
         keyring: input.keyring.then(|| keyring::plan(input.id, input.user_namespace)).transpose()?,
+        piped: input.foreground && !spec.terminal().unwrap_or(false),
         terminal: terminal::plan(spec)?,
         inherited: input.inherited,
     })
@@ -139,6 +145,7 @@ pub(crate) mod tests {
             uid_ranges: None,
             gid_ranges: None,
             keyring: true,
+            foreground: false,
             inherited: fds::Inherited::default(),
             environment: &[],
             annotations: None,

@@ -2,9 +2,10 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::clone::InChild;
+use crate::sys::fs::{self, magic};
 use crate::sys::this_process::{self, Stdio};
-use crate::sys::{Errno, fs, stdio};
-use std::os::fd::{AsFd, BorrowedFd};
+use crate::sys::{Errno, stdio};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 fn each<T>(mut visit: impl FnMut(Stdio, BorrowedFd<'_>) -> Result<T>) -> Result<[T; 3]> {
     Ok([
@@ -37,6 +38,26 @@ pub fn replace_nulls(me: &InChild, nulls: [bool; 3], null: impl AsFd) -> Result<
     }
     let mut nulls = nulls.into_iter();
     each(|which, _| if nulls.next() == Some(true) { this_process::dup2(me, &null, which) } else { Ok(()) }).map(drop)
+}
+
+/// Replaces by pipes what the program must not have itself, and gives their other ends to `serve`. A caller's terminal
+/// could be read, and its modes changed, by what stays behind when we are gone; a file could be truncated, and would have
+/// to be given to the program's user; a socket can't be opened by name. A pipe is what the program would get anyway, and
+/// `/dev/null`, which `nulls` are, is nothing: both save the copying.
+pub fn pipe(me: &InChild, nulls: [bool; 3], mut serve: impl FnMut(Stdio, OwnedFd) -> Result<()>) -> Result<()> {
+    let mut nulls = nulls.into_iter();
+    each(|which, fd| {
+        if nulls.next() == Some(true) || fs::filesystem_magic(fd)? == magic::PIPEFS {
+            return Ok(());
+        }
+        // Made here, they belong to the container's user namespace, and can be given away in it.
+        let (reader, writer) = std::io::pipe().map_err(|error| Error::io("pipe", &error))?;
+        let (reader, writer) = (OwnedFd::from(reader), OwnedFd::from(writer));
+        let (inner, outer) = if which == Stdio::Stdin { (reader, writer) } else { (writer, reader) };
+        this_process::dup2(me, inner, which)?;
+        serve(which, outer)
+    })
+    .map(drop)
 }
 
 /// Gives the standard descriptors to the user `uid`, so that it can reopen `/proc/self/fd/1`. The group stays.

@@ -18,6 +18,8 @@ pub mod magic {
     pub const PROC: i64 = 0x9fa0;
     /// devpts (`DEVPTS_SUPER_MAGIC`).
     pub const DEVPTS: i64 = 0x1cd1;
+    /// The filesystem of pipes without a name (`PIPEFS_MAGIC`).
+    pub const PIPEFS: i64 = 0x5049_5045;
     /// nsfs (`NSFS_MAGIC`).
     pub const NSFS: i64 = 0x6e73_6673;
 }
@@ -36,7 +38,7 @@ pub enum Access {
     Dir,
     /// Reading.
     Read,
-    /// Reading what may turn out to be a FIFO, which must not make us wait (`O_NONBLOCK`).
+    /// Reading what must not make us wait, such as what may turn out to be a FIFO (`O_NONBLOCK`).
     ReadUnsure,
     /// Writing, never creating or truncating.
     Write,
@@ -44,7 +46,7 @@ pub enum Access {
     ReadWrite,
     /// A directory for listing.
     ReadDir,
-    /// Writing to a named pipe, refused with ENXIO when nobody has it open for reading.
+    /// Writing without ever waiting; a named pipe that nobody has open for reading is refused with ENXIO.
     WriteNoWait,
 }
 
@@ -421,6 +423,11 @@ pub fn set_nonblocking(fd: impl AsFd) -> Result<()> {
 /// A second descriptor of the same open file, close-on-exec.
 pub fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     fd.try_clone_to_owned().map_err(|error| Error::io("dup", &error))
+}
+
+/// Opens the file behind `fd` once more: an open file of our own, with flags and offset that nobody shares.
+pub fn reopen(fd: impl AsFd, access: Access) -> Result<OwnedFd> {
+    open(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()), access)
 }
 
 /// The path of `fd` as procfs shows it: for messages only, never to be opened.

@@ -18,7 +18,12 @@ pub mod number {
     pub const TERMINATE: i32 = libc::SIGTERM;
     /// The terminal's size changed.
     pub const WINDOW_CHANGED: i32 = libc::SIGWINCH;
+    /// Goes on after it was stopped.
+    pub const CONTINUE: i32 = libc::SIGCONT;
 }
+
+/// SIGPIPE as signalfd tells it.
+const PIPE: u32 = libc::SIGPIPE.cast_unsigned();
 
 /// The signals by which a user or a supervisor ends a program.
 pub(super) const ENDING: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
@@ -28,14 +33,17 @@ pub fn asks_for_end(signal: i32) -> bool {
     ENDING.iter().any(|ending| *ending as i32 == signal)
 }
 
-/// All signals of this process, held back and read from a descriptor; see signalfd(2).
+/// All signals of this process but two, held back and read from a descriptor; see signalfd(2). By SIGTTIN and SIGTTOU the
+/// kernel stops a program that uses its terminal from the background; those do what they do to any program.
 #[derive(Debug)]
 pub struct Signals(SignalFd);
 
 impl Signals {
-    /// Blocks every signal that can be blocked. Made before the child exists, so that none is lost in between.
+    /// Blocks every other signal that can be blocked. Made before the child exists, so that none is lost in between.
     pub fn block() -> Result<Self> {
-        let all = SigSet::all();
+        let mut all = SigSet::all();
+        all.remove(Signal::SIGTTIN);
+        all.remove(Signal::SIGTTOU);
         all.thread_block().map_err(|errno| Error::sys("sigprocmask", errno))?;
         SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .map(Self)
@@ -52,10 +60,14 @@ impl Signals {
 
     /// The number of the next signal that has come, if any.
     pub fn next(&self) -> Result<Option<i32>> {
-        match self.0.read_signal() {
-            Ok(info) => Ok(info.map(|info| i32::try_from(info.ssi_signo).unwrap_or(0))),
-            Err(Errno::EAGAIN) => Ok(None),
-            Err(errno) => Err(Error::sys("read(signalfd)", errno)),
+        loop {
+            match self.0.read_signal() {
+                // The kernel's answer to a write of our own, which has failed with EPIPE.
+                Ok(Some(info)) if info.ssi_signo == PIPE && info.ssi_pid == std::process::id() => {}
+                Ok(info) => return Ok(info.map(|info| i32::try_from(info.ssi_signo).unwrap_or(0))),
+                Err(Errno::EAGAIN) => return Ok(None),
+                Err(errno) => return Err(Error::sys("read(signalfd)", errno)),
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{getrlimit, setrlimit as nix_setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{AccessFlags, Gid, Uid};
+use serde::{Deserialize, Serialize};
 use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStringExt;
@@ -370,7 +371,7 @@ pub fn exit_on_termination(_: &InChild) -> Result<()> {
 // Descriptors.
 
 /// One of the three standard descriptors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stdio {
     /// Descriptor 0.
     Stdin,

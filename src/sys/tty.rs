@@ -5,7 +5,7 @@
 use super::clone::InChild;
 use super::{Errno, check};
 use crate::error::{Error, Result};
-use nix::sys::termios::{self, OutputFlags, SetArg, Termios};
+use nix::sys::termios::{self, OutputFlags, SetArg, SpecialCharacterIndices, Termios};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 /// Size of a terminal in characters.
@@ -96,6 +96,18 @@ pub fn restore(fd: impl AsFd, saved: &SavedMode) -> Result<()> {
     set_modes(fd, &saved.0)
 }
 
+/// Whether we are not in the background of the terminal `fd`: the kernel stops a process that reads or changes its
+/// controlling terminal from there. One that is not ours to be controlled by has no background.
+pub fn in_foreground(fd: impl AsFd) -> bool {
+    nix::unistd::tcgetpgrp(fd).map_or(true, |group| group == nix::unistd::getpgrp())
+}
+
+/// The character that ends the input from `fd`, usually Ctrl-D; none if there is none (termios(3), VEOF).
+pub fn end_of_file(fd: impl AsFd) -> Result<Option<u8>> {
+    let character = modes(fd)?.control_chars[SpecialCharacterIndices::VEOF as usize];
+    Ok(Some(character).filter(|character| *character != libc::_POSIX_VDISABLE))
+}
+
 /// Has the terminal `fd` pass on newlines as they are: the terminal that we relay to adds the carriage returns.
 pub fn clear_onlcr(fd: impl AsFd) -> Result<()> {
     let mut modes = modes(&fd)?;
@@ -136,6 +148,7 @@ mod tests {
         let size = WindowSize { rows: 25, columns: 80 };
         set_window_size(&master, size).unwrap();
         assert_eq!(window_size(&peer).unwrap(), size);
+        assert_eq!(end_of_file(&master).unwrap(), Some(4));
         let saved = set_raw(&peer).unwrap();
         let raw = modes(&peer).unwrap();
         assert!(!raw.local_flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG));
