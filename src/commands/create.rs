@@ -12,6 +12,7 @@ use crate::parent::console::Console;
 use crate::parent::launch::{self, Launched, Progress};
 use crate::parent::pid_file::PidFile;
 use crate::parent::pidfd_socket::{PidfdSocket, Process};
+use crate::parent::prepare::prepare;
 use crate::plan::{Options, Plan};
 use crate::process::fds::{self, Inherited};
 use crate::sys::signal::Signals;
@@ -71,16 +72,18 @@ pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -
     let warnings = std::mem::take(&mut plan.warnings);
     let console = Console::of(plan.process.terminal.as_mut(), args.console_socket.as_deref())?;
     let pidfd_socket = args.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
+    let record = plan.record(&bundle, &options, clock::now_nanoseconds());
+    let cgroup = plan.cgroup.take();
+    let prepared = prepare(plan, record.clone(), &host)?;
     let store = global.root.open_or_make()?;
     // Held back from here on, so that a signal ends with everything undone. Not before: there is nothing to undo yet, and
     // a bundle on a dead file server or a console socket that nobody serves must not keep the user waiting.
     let signals = Signals::block()?;
     let claim = store.claim(&id)?;
     claim.keep_config(&bundle.text)?;
-    let record = plan.record(&bundle, &options, clock::now_nanoseconds());
     let launch_options = launch::Options { console, gated: attachment == Attachment::Gated };
     let mut progress = Progress::default();
-    match launch::launch(plan, record.clone(), &claim, &host, launch_options, &signals, &mut progress) {
+    match launch::launch(prepared, cgroup.as_ref(), &claim, &host, launch_options, &signals, &mut progress) {
         Ok(mut launched) => {
             launched.warnings.splice(0..0, warnings);
             let made = Made { launched, claim, signals, pid_file };

@@ -11,12 +11,15 @@ use crate::sys::clone::{CloneFlags, SingleThreaded};
 use crate::sys::fs::{self, Access, PROC_ROOT_INODE, magic};
 use std::os::fd::OwnedFd;
 
-/// Opens namespaces, the root filesystem, the sources of bind mounts and the host's procfs.
-pub fn prepare(plan: Plan, record: &Record, host: &Host, gate: Option<OwnedFd>) -> Result<Prepared> {
+/// Opens namespaces, the root filesystem, the sources of bind mounts and the host's procfs, and raises what limits of ours
+/// are below the container's. Before anything is made: nothing of this has to be undone when a path of config.json leads
+/// nowhere.
+pub fn prepare(plan: Plan, record: Record, host: &Host) -> Result<Prepared> {
+    plan.process.rlimits.raise_own()?;
     let single_threaded = SingleThreaded::prove(host.threads)?;
     let new_user_namespace = plan.namespaces.origin(CloneFlags::USER) == Origin::New;
     Ok(Prepared {
-        record: record.clone(),
+        record,
         single_threaded,
         joins: Joins::prepare(&plan.namespaces)?,
         namespaces: plan.namespaces,
@@ -28,7 +31,7 @@ pub fn prepare(plan: Plan, record: &Record, host: &Host, gate: Option<OwnedFd>) 
         ignored_signals: host.ignored_signals,
         hidden: !new_user_namespace || host.euid == 0,
         awaits_cgroup: false,
-        gate,
+        gate: None,
     })
 }
 
