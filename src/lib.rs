@@ -12,7 +12,7 @@
 //! ```
 //!
 //! - [`plan`] fills in every default and refuses every conflict, by the field at fault. Nothing later sees the `Spec`.
-//! - [`parent`] opens all that the plan names while it stands on the host, writes the record, makes the cgroup, clones,
+//! - [`parent`] writes the record, makes the cgroup, opens all that the plan names while it stands on the host, clones,
 //!   and serves the child: id maps, hooks, terminal. What it made undoes itself when dropped.
 //! - [`child`] goes down the straight list in `child/init.rs`, one named step a line, and executes the program. All that
 //!   can fail is done before it reports `Ready`; with `create` it then waits at a FIFO for `start`.
@@ -61,7 +61,7 @@
 //! - A path in the container becomes a descriptor in [`rootfs`] alone; `ContainerPath` and the host's `Path` are
 //!   different types. Nothing mounts by path: mounts are made detached and attached by descriptor.
 //! - `plan` functions touch no file. What can be known to be wrong with config.json is known before anything is made; so
-//!   are paths of the host that lead nowhere (`parent/prepare.rs`).
+//!   is a root filesystem or a namespace that is not there (`parent/prepare.rs`).
 //! - Every descriptor is owned, and close-on-exec from birth.
 //! - The status of a container is never stored. The record is on disk before the first act that would need undoing.
 //! - An error is logged once, in `main`. What could not be had is a value, a warning, until then; nothing in security is

@@ -3,27 +3,32 @@
 use super::console::{Console, Relay};
 use super::conversation::Conversation;
 use super::init_process::InitProcess;
-use crate::cgroup::{self, Cgroup, IfDenied};
-use crate::child::{self, Prepared};
+use super::prepare;
+use crate::cgroup::{Cgroup, IfDenied};
+use crate::child;
 use crate::container::record::{Phase, Record};
 use crate::container::status;
 use crate::container::store::Claim;
 use crate::error::{Context, Error, Result};
 use crate::handshake::Channel;
 use crate::host::Host;
+use crate::namespaces::Joins;
+use crate::plan::Plan;
 use crate::sys::clone::{Fork, clone3};
 use crate::sys::fs::{self, Access};
 use crate::sys::signal::Signals;
 use crate::sys::{Errno, namespace};
 use std::os::fd::AsFd;
 
-/// What the command line adds to the plan.
+/// What the command line adds to the plan, and what was opened for it.
 #[derive(Debug)]
 pub struct Options {
     /// Who gets the container's terminal.
     pub console: Option<Console>,
     /// Whether the init process waits for `start` (`create`) or goes on at once (`run`).
     pub gated: bool,
+    /// The namespaces to join ([`prepare::open_namespaces`]).
+    pub joins: Joins,
 }
 
 /// A container whose init process is ready (`create`) or runs its program (`run`). Dropped, it undoes all of that.
@@ -55,27 +60,28 @@ pub struct Progress {
     pub hooks_ran: bool,
 }
 
-/// Makes the container that was prepared, in the cgroup `place`, under the name that `claim` holds.
+/// Makes the container that `plan` describes under the name that `claim` holds.
 ///
 /// # Errors
 /// Whatever failed, on either side; by then everything made here is gone again.
 pub fn launch(
-    mut prepared: Prepared,
-    place: Option<&cgroup::Plan>,
+    plan: Plan,
+    mut record: Record,
     claim: &Claim,
     host: &Host,
     options: Options,
     signals: &Signals,
     progress: &mut Progress,
 ) -> Result<Launched> {
-    let mut record = prepared.record.clone();
     // What is about to be made is on disk before it is made, so that `delete --force` finds it whenever we are killed.
     claim.write(&record)?;
-    prepared.gate = if options.gated { Some(claim.open_gate()?) } else { None };
-    let mut cgroup = match place {
+    let gate = if options.gated { Some(claim.open_gate()?) } else { None };
+    let if_denied = plan.cgroup.as_ref().map(|cgroup| cgroup.if_denied);
+    let mut cgroup = match &plan.cgroup {
         Some(cgroup) => Cgroup::create(cgroup)?,
         None => None,
     };
+    let mut prepared = prepare::prepare(plan, options.joins, &record, host, gate)?;
     prepared.awaits_cgroup = cgroup.as_ref().is_some_and(|cgroup| cgroup.dir().is_none());
     let mut console = options.console;
     let mut done = loop {
@@ -83,7 +89,7 @@ pub fn launch(
         record.cgroup = path_of(cgroup.as_ref());
         let (child, init) = match bear(&prepared, cgroup.as_ref()) {
             Err(error) if cgroup.is_some() && error.is(Errno::EACCES) => {
-                place.map_or(Ok(()), |place| denied(error, place.if_denied))?;
+                if_denied.map_or(Ok(()), |if_denied| denied(error, if_denied))?;
                 cgroup = None;
                 continue;
             }
@@ -94,7 +100,7 @@ pub fn launch(
         let phase = if options.gated { Phase::Creating } else { Phase::Created };
         record_init(&mut record, &init, phase, claim)?;
         let placed = match cgroup.as_mut().filter(|_| prepared.awaits_cgroup) {
-            Some(cgroup) => move_into(&init, cgroup, &mut record, claim, signals),
+            Some(cgroup) => place(&init, cgroup, &mut record, claim, signals),
             None => Ok(()),
         };
         let conversation = Conversation::new(&prepared, &record, host, child, init, &mut console);
@@ -135,7 +141,7 @@ fn record_init(record: &mut Record, init: &InitProcess, phase: Phase, claim: &Cl
 }
 
 /// Clones the child, in its cgroup unless it waits to be moved there, and gives the line to it.
-pub(super) fn bear(prepared: &Prepared, cgroup: Option<&Cgroup>) -> Result<(Channel, InitProcess)> {
+pub(super) fn bear(prepared: &child::Prepared, cgroup: Option<&Cgroup>) -> Result<(Channel, InitProcess)> {
     let (ours, childs) = Channel::pair()?;
     match clone(prepared, cgroup)? {
         Fork::Child(me) => {
@@ -147,13 +153,7 @@ pub(super) fn bear(prepared: &Prepared, cgroup: Option<&Cgroup>) -> Result<(Chan
 }
 
 /// Moves the init process, which waits for that, into its cgroup, and writes down where that is.
-fn move_into(
-    init: &InitProcess,
-    cgroup: &mut Cgroup,
-    record: &mut Record,
-    claim: &Claim,
-    signals: &Signals,
-) -> Result<()> {
+fn place(init: &InitProcess, cgroup: &mut Cgroup, record: &mut Record, claim: &Claim, signals: &Signals) -> Result<()> {
     cgroup.add(init.pid, signals.ending()?.as_fd())?;
     let path = path_of(Some(cgroup));
     if path != record.cgroup {
@@ -168,7 +168,7 @@ fn path_of(cgroup: Option<&Cgroup>) -> Option<String> {
     cgroup.and_then(Cgroup::path).map(|path| path.as_str().to_owned())
 }
 
-fn clone(prepared: &Prepared, cgroup: Option<&Cgroup>) -> Result<Fork> {
+fn clone(prepared: &child::Prepared, cgroup: Option<&Cgroup>) -> Result<Fork> {
     let namespaces = &prepared.namespaces;
     let home = match prepared.joins.pid() {
         // Joining a PID namespace only counts for processes made later; hooks are to run in ours, so we go back after.
