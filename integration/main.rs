@@ -6,6 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod bad_input;
+mod bad_json;
+mod bad_limits;
+mod bad_mounts;
 mod bad_values;
 mod behaviour;
 mod captured_configs;

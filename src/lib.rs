@@ -60,7 +60,8 @@
 //!   writes to its standard descriptors, and loads nothing: no NSS, no locale, no shared object.
 //! - A path in the container becomes a descriptor in [`rootfs`] alone; `ContainerPath` and the host's `Path` are
 //!   different types. Nothing mounts by path: mounts are made detached and attached by descriptor.
-//! - `plan` functions touch no file. What can be known to be wrong with config.json is known before anything is made.
+//! - `plan` functions touch no file. What can be known to be wrong with config.json is known before anything is made; so
+//!   is a root filesystem or a namespace that is not there (`parent/prepare.rs`).
 //! - Every descriptor is owned, and close-on-exec from birth.
 //! - The status of a container is never stored. The record is on disk before the first act that would need undoing.
 //! - An error is logged once, in `main`. What could not be had is a value, a warning, until then; nothing in security is

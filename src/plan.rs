@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result, phrase};
 use crate::hooks::{self, Hooks};
 use crate::host::Host;
 use crate::namespaces::{self, IdMap, Origin};
-use crate::process::{self, fds::Inherited};
+use crate::process::{self, affinity, fds::Inherited};
 use crate::rootfs::{self, MountNamespace};
 use crate::seccomp;
 use crate::sys::clone::CloneFlags;
@@ -161,6 +161,8 @@ fn plan_process(
         environment: &options.environment,
         linux: spec.linux().as_ref(),
     };
+    // For `exec` alone, which should not be the first to find it wrong.
+    affinity::plan(process)?;
     process::plan(process, &input, warnings)
 }
 

@@ -319,6 +319,12 @@ impl Bundle {
     #[track_caller]
     pub fn warm_up(&self) {
         self.create().ok();
+        self.delete_and_wait();
+    }
+
+    /// Deletes the container by force and waits until nothing is left of its process either.
+    #[track_caller]
+    pub fn delete_and_wait(&self) {
         let init = PathBuf::from(format!("/proc/{}", self.pid()));
         self.verb("delete", &["--force"]).ok();
         wait_until("init is reaped", || !init.exists());

@@ -1,6 +1,6 @@
 //! What a container could leave on the host, looked at before and after.
 
-use super::{Bundle, patience};
+use super::{Bundle, patience, test_cgroup};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -84,6 +84,13 @@ fn mounts() -> Vec<String> {
     table.lines().map(plain).collect()
 }
 
+/// Whether the cgroup `name` is that of tests that run at the same time: in a PID namespace of their own, and so perhaps
+/// with the ids of ours.
+fn is_of_another_run(name: &str) -> bool {
+    let ours = test_cgroup();
+    name.starts_with("onggi-test-") && !ours.split('/').any(|own| !own.is_empty() && name.starts_with(own))
+}
+
 /// Without recursion: a test beside this one may have nested cgroups by the thousand.
 fn find_cgroups(top: &Path, id: &str, found: &mut Vec<String>) {
     let mut left = vec![top.to_owned()];
@@ -93,7 +100,8 @@ fn find_cgroups(top: &Path, id: &str, found: &mut Vec<String>) {
             continue;
         }
         for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_dir && !is_of_another_run(&entry.file_name().to_string_lossy()) {
                 let path = entry.path();
                 if path.to_string_lossy().contains(id) {
                     found.push(path.to_string_lossy().into_owned());

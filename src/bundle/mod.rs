@@ -94,7 +94,7 @@ impl ProcessFile {
         let text = read(path)?;
         let refuse = |why: String| Error::new(ErrorKind::InvalidConfig, why);
         let mut block = Value::deserialize(&mut serde_json::Deserializer::from_slice(&text))
-            .map_err(|error| refuse(error.to_string()))?;
+            .map_err(|error| explained(&text, &error))?;
         let fields = block.as_object_mut().ok_or_else(|| refuse("a process is a JSON object".to_owned()))?;
         fields.entry("user").or_insert_with(|| serde_json::json!({"uid": 0, "gid": 0}));
         let config = serde_json::json!({ "process": block }).to_string();
@@ -159,16 +159,28 @@ fn understood<T: DeserializeOwned>(value: &Value) -> Result<T> {
     typed(text.as_bytes()).map_err(|error| without_position(explained(text.as_bytes(), &error)))
 }
 
-/// The parser's error with the field that it had reached.
+/// The parser's error with the field that it had reached, in a line that one can read however long both are.
 fn explained(data: &[u8], error: &serde_json::Error) -> Error {
+    /// What of a field and of the whole is told, in bytes.
+    const LONGEST_FIELD: usize = 300;
+    const LONGEST: usize = 1000;
+    // Of UTF-8 and of both kinds of UTF-16.
+    let marks: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
+    if marks.iter().any(|mark| data.starts_with(mark)) {
+        return Error::new(ErrorKind::InvalidConfig, "begins with a byte order mark: write UTF-8 without one");
+    }
     let mut field = locate::locate(data, error.line(), error.column());
     let text = error.to_string();
     if let Some(missing) = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
         let dot = if field.is_empty() { "" } else { "." };
         field = format!("{field}{dot}{missing}");
     }
+    if field.len() > LONGEST_FIELD {
+        field.truncate(field.floor_char_boundary(LONGEST_FIELD));
+        field.push_str("...");
+    }
     let told = if field.is_empty() { text } else { format!("{field}: {text}") };
-    Error::new(ErrorKind::InvalidConfig, told)
+    Error::new(ErrorKind::InvalidConfig, told).shortened(LONGEST)
 }
 
 /// The specification is compatible within a major version. Absent or odd versions are let through, as in runc.
@@ -204,6 +216,7 @@ mod tests {
         check("{} trailing", Ok(&[]));
         check(" null\n", Err("config cannot be null"));
         check("", Err("EOF while parsing a value at line 1 column 0"));
+        check("\u{feff}{}", Err("begins with a byte order mark: write UTF-8 without one"));
         check("{\n  \"root\": {\n", Err("root: EOF while parsing an object at line 3 column 0"));
     }
 
@@ -231,6 +244,16 @@ mod tests {
         check(&linux(r#""namespaces": [{"type": "pid"}, {"type": "x"}]"#), Err(text));
         let text = "process.cwd: missing field `cwd` at line 1 column 45";
         check(r#"{"process": {"user": {"uid": 0, "gid": 0}}}  "#, Err(&text.replace("45", "42")));
+    }
+
+    #[test]
+    fn errors_are_short() {
+        let told = |config: &str| parse::<Spec>(config.as_bytes(), allows_no_process).unwrap_err().to_string();
+        let nested = told(&"{\"root\": ".repeat(10_000));
+        assert!(nested.starts_with("root.root.root") && nested.contains("...: ") && nested.len() < 500, "{nested}");
+        let long =
+            told(&format!("{{\"process\": {{\"cwd\": \"/\", \"user\": {{\"uid\": \"{}\"}}}}}}", "x".repeat(1 << 20)));
+        assert!(long.starts_with("process.user.uid: invalid type: string \"xxx") && long.len() <= 1000, "{long}");
     }
 
     #[test]

@@ -9,6 +9,10 @@ use std::path::Path;
 /// The field of config.json that names the cgroup.
 const FIELD: &str = "linux.cgroupsPath";
 
+/// The longest path, in bytes: with the mount point and the name of a file below it must fit into PATH_MAX, or no tool
+/// can look at the cgroup, and `/proc/PID/cgroup` does not tell it.
+const LONGEST: usize = 4095 - CGROUP_MOUNT.len() - "/".len() - 255;
+
 /// The path of a cgroup below the mount point: absolute, without empty, `.` or `..` components, never the root itself.
 ///
 /// It lies in the state file, so reading one back checks it again.
@@ -44,7 +48,14 @@ impl CgroupPath {
                 format!("{wanted:?} is no cgroup of the container's own: give it a name"),
             ));
         }
-        Self::try_from(format!("/{}", parts.join("/"))).map_err(|error| Error::config(FIELD, error.to_string()))
+        let path = format!("/{}", parts.join("/"));
+        if path.len() > LONGEST {
+            return Err(Error::config(
+                FIELD,
+                format!("{} bytes are too long, at most {LONGEST} are possible", path.len()),
+            ));
+        }
+        Self::try_from(path).map_err(|error| Error::config(FIELD, error.to_string()))
     }
 
     /// The path as it is written in `/proc/PID/cgroup` and in the state file.
@@ -143,6 +154,10 @@ mod tests {
         check(None, "/../x", Some("/web"));
         check(Some("/a\nb"), "/", None);
         check(Some("/a\0b"), "/", None);
+        let longest = format!("/{}", "a".repeat(super::LONGEST - 1));
+        check(Some(&longest), "/", Some(&longest));
+        check(Some(&longest), "/me", Some(&longest));
+        check(Some(&longest[1..]), "/up/me", None);
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Step {
             Self::Terminal => "set up the terminal",
             Self::Pivot => "change the root",
             Self::Sysctl => "set kernel parameters",
-            Self::WorkingDirectory => "create the working directory",
+            Self::WorkingDirectory => "create the working directory (process.cwd)",
             Self::Restrict => "restrict paths",
             Self::Label => "set the security label",
             Self::Scheduling => "set scheduling",

@@ -14,6 +14,7 @@ use crate::parent::launch::{self, Launched, Progress};
 use crate::parent::notify::{self, Notify};
 use crate::parent::pid_file::PidFile;
 use crate::parent::pidfd_socket::{PidfdSocket, Process};
+use crate::parent::prepare::open_namespaces;
 use crate::plan::{Options, Plan};
 use crate::process::fds::{self, Inherited};
 use crate::rootfs;
@@ -80,6 +81,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -
     let warnings = std::mem::take(&mut plan.warnings);
     let console = Console::of(plan.process.terminal.as_mut(), args.console_socket.as_deref())?;
     let pidfd_socket = args.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
+    let joins = open_namespaces(&plan)?;
     let store = global.root.open_or_make()?;
     // Held back from here on, so that a signal ends with everything undone. Not before: there is nothing to undo yet, and
     // a bundle on a dead file server or a console socket that nobody serves must not keep the user waiting.
@@ -89,7 +91,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -
     let notify = if awaits_readiness { Some(claim.make_notify()?) } else { None };
     let notify = if attachment == Attachment::Gated { None } else { relay(global, notify) };
     let record = plan.record(&bundle, &options, clock::now_nanoseconds());
-    let launch_options = launch::Options { console, gated: attachment == Attachment::Gated };
+    let launch_options = launch::Options { console, gated: attachment == Attachment::Gated, joins };
     let mut progress = Progress::default();
     match launch::launch(plan, record.clone(), &claim, &host, launch_options, &signals, &mut progress) {
         Ok(mut launched) => {

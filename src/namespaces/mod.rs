@@ -94,6 +94,9 @@ pub fn plan(spec: &Spec, bundle: &Path) -> Result<Plan> {
         match namespace.path() {
             None => plan.create = plan.create.with(kind),
             Some(path) if path.as_os_str().is_empty() => plan.create = plan.create.with(kind),
+            Some(path) if path.as_os_str().as_encoded_bytes().contains(&0) => {
+                return Err(Error::config(format!("{field}.path"), "contains a NUL byte"));
+            }
             Some(path) => plan.join.push(Join { kind, path: bundle.join(path), index }),
         }
     }

@@ -45,6 +45,9 @@ pub(super) fn plan(wanted: Option<&HashMap<String, String>>, namespaces: &Plan) 
     for (key, value) in wanted.into_iter().flatten() {
         let name = file_name(key);
         allowed(key, &name, namespaces)?;
+        if value.contains('\0') {
+            return Err(Error::config(format!("linux.sysctl.{key}"), "its value contains a NUL byte"));
+        }
         let path = PathBuf::from("sys").join(&name);
         sysctls.push(Sysctl { key: key.clone(), path, value: value.clone() });
     }

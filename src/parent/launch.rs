@@ -13,6 +13,7 @@ use crate::container::store::Claim;
 use crate::error::{Context, Error, Result};
 use crate::handshake::Channel;
 use crate::host::Host;
+use crate::namespaces::Joins;
 use crate::plan::Plan;
 use crate::sys::clone::{Fork, clone3};
 use crate::sys::fs::{self, Access};
@@ -20,13 +21,15 @@ use crate::sys::signal::Signals;
 use crate::sys::{Errno, namespace};
 use std::os::fd::AsFd;
 
-/// What the command line adds to the plan.
+/// What the command line adds to the plan, and what was opened for it.
 #[derive(Debug)]
 pub struct Options {
     /// Who gets the container's terminal.
     pub console: Option<Console>,
     /// Whether the init process waits for `start` (`create`) or goes on at once (`run`).
     pub gated: bool,
+    /// The namespaces to join ([`prepare::open_namespaces`]).
+    pub joins: Joins,
 }
 
 /// A container whose init process is ready (`create`) or runs its program (`run`). Dropped, it undoes all of that.
@@ -74,13 +77,12 @@ pub fn launch(
     // What is about to be made is on disk before it is made, so that `delete --force` finds it whenever we are killed.
     claim.write(&record)?;
     let gate = if options.gated { Some(claim.open_gate()?) } else { None };
-    plan.process.rlimits.raise_own()?;
     let if_denied = plan.cgroup.as_ref().map(|cgroup| cgroup.if_denied);
     let mut cgroup = match &plan.cgroup {
         Some(cgroup) => Cgroup::create(cgroup)?,
         None => None,
     };
-    let mut prepared = prepare::prepare(plan, &record, host, gate)?;
+    let mut prepared = prepare::prepare(plan, options.joins, &record, host, gate)?;
     prepared.awaits_cgroup = cgroup.as_ref().is_some_and(|cgroup| cgroup.dir().is_none());
     let mut console = options.console;
     let mut done = loop {

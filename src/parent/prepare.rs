@@ -11,14 +11,22 @@ use crate::sys::clone::{CloneFlags, SingleThreaded};
 use crate::sys::fs::{self, Access, PROC_ROOT_INODE, magic};
 use std::os::fd::OwnedFd;
 
-/// Opens namespaces, the root filesystem, the sources of bind mounts and the host's procfs.
-pub fn prepare(plan: Plan, record: &Record, host: &Host, gate: Option<OwnedFd>) -> Result<Prepared> {
+/// Before anything is made: opens the namespaces to join, looks whether the root filesystem is there, and raises what
+/// limits of ours are below the container's. When a path of config.json leads nowhere there is nothing to undo.
+pub fn open_namespaces(plan: &Plan) -> Result<Joins> {
+    plan.process.rlimits.raise_own()?;
+    rootfs::check(&plan.rootfs)?;
+    Joins::prepare(&plan.namespaces)
+}
+
+/// Opens the root filesystem, the sources of bind mounts and the host's procfs.
+pub fn prepare(plan: Plan, joins: Joins, record: &Record, host: &Host, gate: Option<OwnedFd>) -> Result<Prepared> {
     let single_threaded = SingleThreaded::prove(host.threads)?;
     let new_user_namespace = plan.namespaces.origin(CloneFlags::USER) == Origin::New;
     Ok(Prepared {
         record: record.clone(),
         single_threaded,
-        joins: Joins::prepare(&plan.namespaces)?,
+        joins,
         namespaces: plan.namespaces,
         role: Role::Init(rootfs::prepare(plan.rootfs)?),
         process: plan.process,

@@ -1,7 +1,7 @@
 //! The labels of security modules. Spec: config.md, Linux Process, apparmorProfile and selinuxLabel.
 
+use super::Input;
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::host::Host;
 use crate::sys::Errno;
 use crate::sys::clone::InChild;
 use crate::sys::fs::{self, Access, Resolve};
@@ -18,12 +18,14 @@ pub struct Labels {
     selinux: Option<String>,
 }
 
-/// Plans `process.apparmorProfile` and `process.selinuxLabel`; empty ones ask for nothing.
+/// Plans `process.apparmorProfile` and `process.selinuxLabel`; empty ones ask for nothing. Looks at `linux.mountLabel` as
+/// well, which is of the same security module.
 ///
 /// # Errors
 /// A profile or label where the kernel does not have the security module in use: a container that was to be confined
 /// must not run unconfined.
-pub fn plan(process: &Process, host: &Host) -> Result<Labels> {
+pub fn plan(process: &Process, input: &Input<'_>) -> Result<Labels> {
+    let host = input.host;
     let asked = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
     let mut apparmor = asked(process.apparmor_profile());
     let selinux = asked(process.selinux_label());
@@ -39,6 +41,10 @@ pub fn plan(process: &Process, host: &Host) -> Result<Labels> {
     if !host.selinux && selinux.is_some() {
         let text =
             "process.selinuxLabel: selinux label is specified in config, but selinux is disabled or not supported";
+        return unsupported(text.to_owned());
+    }
+    if !host.selinux && input.linux.is_some_and(|linux| asked(linux.mount_label()).is_some()) {
+        let text = "linux.mountLabel: a label is asked for, but SELinux is disabled or not supported: leave it out";
         return unsupported(text.to_owned());
     }
     for (field, value) in [("apparmorProfile", &apparmor), ("selinuxLabel", &selinux)] {
@@ -98,12 +104,21 @@ fn open(proc: impl AsFd, path: &str) -> Result<OwnedFd> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::host::Host;
 
-    fn check(fields: &str, modules: bool, expected: std::result::Result<(Option<&str>, Option<&str>), &str>) {
+    type Expected<'a> = std::result::Result<(Option<&'a str>, Option<&'a str>), &'a str>;
+
+    fn check(fields: &str, modules: bool, expected: Expected<'_>) {
+        check_with("{}", fields, modules, expected);
+    }
+
+    fn check_with(linux: &str, fields: &str, modules: bool, expected: Expected<'_>) {
         let process = format!(r#"{{"user":{{"uid":0,"gid":0}},"cwd":"/"{fields}}}"#);
         let process: Process = serde_json::from_str(&process).unwrap();
         let host = Host { apparmor: modules, selinux: modules, ..crate::process::tests::host() };
-        match (plan(&process, &host), expected) {
+        let linux = serde_json::from_str(linux).unwrap();
+        let input = Input { linux: Some(&linux), ..crate::process::tests::input(&host) };
+        match (plan(&process, &input), expected) {
             (Ok(labels), Ok(expected)) => assert_eq!((labels.apparmor.as_deref(), labels.selinux.as_deref()), expected),
             (Err(error), Err(text)) => assert!(error.to_string().contains(text), "{error}"),
             (planned, expected) => panic!("{planned:?} for {expected:?}"),
@@ -119,6 +134,9 @@ mod tests {
         check(r#","apparmorProfile":"a","selinuxLabel":"b""#, true, Ok((Some("a"), Some("b"))));
         check(r#","apparmorProfile":"docker-default""#, false, Err("process.apparmorProfile: \"docker-default\""));
         check(r#","selinuxLabel":"a:b:c""#, false, Err("selinux is disabled or not supported"));
+        check_with(r#"{"mountLabel":"a:b:c"}"#, "", false, Err("linux.mountLabel: a label is asked for"));
+        check_with(r#"{"mountLabel":"a:b:c"}"#, "", true, Ok((None, None)));
+        check_with(r#"{"mountLabel":""}"#, "", false, Ok((None, None)));
         check(r#","apparmorProfile":"a\nb""#, true, Err("process.apparmorProfile: contains"));
     }
 }

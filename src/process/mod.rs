@@ -100,7 +100,7 @@ pub fn plan(spec: &Process, input: &Input<'_>, warnings: &mut Vec<String>) -> Re
         rlimits: rlimits::plan(spec.rlimits().as_deref().unwrap_or_default())?,
         no_new_privileges: spec.no_new_privileges().unwrap_or(false),
         scheduling: scheduling::plan(spec, input.linux, warnings)?,
-        labels: labels::plan(spec, input.host)?,
+        labels: labels::plan(spec, input)?,
         keyring: input.keyring.then(|| keyring::plan(input.id, input.user_namespace)).transpose()?,
         piped: input.foreground && !spec.terminal().unwrap_or(false),
         terminal: terminal::plan(spec)?,

@@ -98,6 +98,12 @@ fn plan_one(index: usize, device: &spec::LinuxDevice) -> Result<Node> {
         }
     };
     let path = container_path(device.path(), &field)?;
+    for (name, id) in [("uid", device.uid()), ("gid", device.gid())] {
+        // chown(2) takes it for "leave it as it is".
+        if id == Some(u32::MAX) {
+            return Err(Error::config(format!("{field}.{name}"), format!("{} is no id", u32::MAX)));
+        }
+    }
     Ok(Node {
         path,
         kind,

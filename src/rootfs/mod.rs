@@ -29,7 +29,7 @@ pub use attach::Mounted;
 pub use mounts::NOTIFY;
 pub use named::Named;
 pub use options::names as mount_option_names;
-pub use prepare::{Prepared, Sources, prepare};
+pub use prepare::{Prepared, Sources, check, prepare};
 pub use root::Root;
 
 use crate::error::{Error, ErrorKind, Result};

@@ -150,6 +150,9 @@ fn plan_one(
         return Err(Error::config(format!("{field}.source"), "contains a NUL byte"));
     }
     let fstype = mount.typ().as_deref().unwrap_or_default();
+    if fstype.contains('\0') {
+        return Err(Error::config(format!("{field}.type"), "contains a NUL byte"));
+    }
     let Options { bind, mut attributes, recursive, mut superblock, propagation, data } = options;
     let what = match (bind, fstype) {
         (Some(depth), _) => {

@@ -6,7 +6,7 @@
 //! what the plan names is opened by the parent, whose rights reach it, but below the root of the child's copy, and cloned
 //! by the child.
 
-use super::prepare::{INVALID_ROOT, check_cgroup, check_root, root_of, tree_of, unfulfilled};
+use super::prepare::{INVALID_ROOT, check_cgroup, check_root, missing_root, root_of, tree_of, unfulfilled};
 use super::{MountPlan, Plan, Prepared, What};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::CGROUP_MOUNT;
@@ -39,8 +39,7 @@ struct Source {
 
 pub(super) fn prepare(plan: Plan, kcore: bool) -> Result<Named> {
     let mut sources = Vec::with_capacity(plan.mounts.len() + 1);
-    let root = Source::find(&plan.source, Access::PathNoFollow)
-        .map_err(|error| error.phrased(format!("stat {}", plan.source.display())).context(INVALID_ROOT))?;
+    let root = Source::find(&plan.source, Access::PathNoFollow).map_err(|error| missing_root(error, &plan.source))?;
     check_root(&plan.source, &root.stat)?;
     sources.push(root);
     for mount in &plan.mounts {

@@ -5,7 +5,7 @@ use super::root::Root;
 use super::{MountPlan, Plan, What};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::CGROUP_MOUNT;
-use crate::sys::fs::{self, Stat, magic};
+use crate::sys::fs::{self, Access, Stat, magic};
 use crate::sys::mount::{self, Attributes, Depth, Link, Propagation};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -42,6 +42,16 @@ pub(super) struct Tree {
     pub is_dir: bool,
 }
 
+/// Refuses a root filesystem that is missing or no directory, before anything is made; [`prepare`] looks again at what it
+/// opens.
+///
+/// # Errors
+/// `invalid rootfs: …`.
+pub fn check(plan: &Plan) -> Result<()> {
+    let root = fs::open(&plan.source, Access::PathNoFollow).map_err(|error| missing_root(error, &plan.source))?;
+    check_root(&plan.source, &fs::stat(&root)?)
+}
+
 /// Opens what the plan names. Call it on the host, before the clone, with the host's privileges: sources need not be
 /// reachable for the container's user namespace.
 ///
@@ -65,8 +75,12 @@ pub fn prepare(plan: Plan) -> Result<Sources> {
 pub(super) const INVALID_ROOT: &str = "invalid rootfs";
 
 fn open_root(source: &Path) -> Result<OwnedFd> {
-    mount::clone_path(source, Depth::All, Link::Keep)
-        .map_err(|error| error.phrased(format!("stat {}", source.display())).context(INVALID_ROOT))
+    mount::clone_path(source, Depth::All, Link::Keep).map_err(|error| missing_root(error, source))
+}
+
+/// A root filesystem that can't be opened.
+pub(super) fn missing_root(error: Error, source: &Path) -> Error {
+    error.phrased(format!("stat {}", source.display())).context(INVALID_ROOT)
 }
 
 /// Refuses a root that is no directory.

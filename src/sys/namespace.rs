@@ -45,12 +45,12 @@ fn setns(namespace: impl AsFd, kind: CloneFlags) -> Result<()> {
     check(done.into(), || format!("setns({kind})")).map(drop)
 }
 
-/// Opens the namespace file `path` and proves that it is one of the kind `kind`.
+/// Opens the namespace file `path` and proves that it is one of the kind `kind`. A FIFO does not keep us waiting.
 ///
 /// # Errors
 /// The errno of open(2); `InvalidConfig` when it is no namespace file or one of another kind.
 pub fn open(path: &Path, kind: CloneFlags) -> Result<OwnedFd> {
-    let file = fs::open(path, Access::Read)?;
+    let file = fs::open(path, Access::ReadUnsure)?;
     if fs::filesystem_magic(&file)? != magic::NSFS {
         return Err(Error::new(ErrorKind::InvalidConfig, format!("{} is not a namespace file", path.display())));
     }

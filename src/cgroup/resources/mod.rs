@@ -95,7 +95,10 @@ pub(super) fn writes(resources: &LinuxResources, current: &Current, warnings: &m
         unified::plan(&mut list, files)?;
     }
     cpu::arrange(&mut list.0, current, warnings)?;
-    Ok(list.0)
+    match list.0.iter().find(|write| write.value.contains('\0')) {
+        Some(write) => Err(Error::new(ErrorKind::InvalidConfig, format!("{}: contains a NUL byte", write.field))),
+        None => Ok(list.0),
+    }
 }
 
 /// The list being made.
