@@ -178,10 +178,7 @@ impl<'a> Conversation<'a> {
             }
             Report::Warning(warning) => self.done.warnings.push(warning),
             Report::Ready => self.ready = true,
-            Report::Failed(error) => {
-                progress.hooks_ran |= error.kind() == ErrorKind::Hook;
-                return Err(error);
-            }
+            Report::Failed(error) => return Err(error),
         }
         Ok(())
     }
