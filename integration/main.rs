@@ -21,6 +21,7 @@ mod devices;
 mod events;
 mod exec;
 mod exec_cgroup;
+mod exec_cost;
 mod exec_hostile;
 mod exec_process;
 mod exec_rootless;

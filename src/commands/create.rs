@@ -17,6 +17,7 @@ use crate::parent::pidfd_socket::{PidfdSocket, Process};
 use crate::plan::{Options, Plan};
 use crate::process::fds::{self, Inherited};
 use crate::rootfs;
+use crate::seccomp::Filter;
 use crate::sys::signal::Signals;
 use crate::sys::{clock, this_process};
 
@@ -147,7 +148,12 @@ fn debug(global: &Global, id: &ContainerId, plan: &Plan) {
     });
     let namespaces = plan.namespaces.create;
     global.log.debug(&format!("container {id}: new namespaces {namespaces}, cgroup {cgroup}"));
-    if let Some(filter) = &plan.seccomp {
+    debug_filter(global, plan.seccomp.as_ref());
+}
+
+/// The same of the system call filter.
+pub(super) fn debug_filter(global: &Global, filter: Option<&Filter>) {
+    if let Some(filter) = filter {
         global.log.debug(&format!("seccomp filter flags: {}", filter.flags()));
         let unknown = filter.unknown_names().join(" ");
         global.log.debug(&format!("seccomp: {} instructions, unknown names: [{unknown}]", filter.instructions()));

@@ -250,3 +250,6 @@ fn no_capabilities() -> LinuxCapabilities {
     sets.set_bounding(None).set_effective(None).set_permitted(None).set_inheritable(None).set_ambient(None);
     sets
 }
+
+#[cfg(test)]
+mod tests;
