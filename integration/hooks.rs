@@ -445,6 +445,8 @@ fn working_directories() {
     let logs = bundle.logs();
     bundle.start_with("create", &[]).current_dir(&logs).run().ok();
     bundle.invoke(&["start", &bundle.id]).current_dir(&logs).run().ok();
+    let inside = || fs::read_to_string(bundle.rootfs().join("data/inside")).is_ok_and(|text| text == "/data\n");
+    wait_until("startContainer has run there", inside);
     bundle.invoke(&["delete", "--force", &bundle.id]).current_dir(&logs).run().ok();
     let seen = |kind: &str| PathBuf::from(fs::read_to_string(record(&bundle, kind)).unwrap().trim_end());
     for kind in ["prestart", "createRuntime"] {
@@ -453,7 +455,6 @@ fn working_directories() {
     for kind in ["poststart", "poststop"] {
         assert_eq!(seen(kind), logs, "{kind}");
     }
-    assert_eq!(fs::read_to_string(bundle.rootfs().join("data/inside")).unwrap(), "/data\n");
 }
 
 /// Its path is the container's, and it has what the program has but for the descriptors that are kept for that.
