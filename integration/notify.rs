@@ -254,7 +254,9 @@ fn a_flood_does_not_hide_the_end() {
         bundle.script("echo up; exec /probe notify flood");
         let manager = Manager::new(&bundle);
         let command = manager.calls(bundle.start_with("run", flags)).spawn();
-        wait_until("it floods", || command.stdout().contains("up"));
+        // Said by the program, and known to the state file.
+        let runs = || command.stdout().contains("up") && bundle.verb("state", &[]).stdout.contains("\"running\"");
+        wait_until("it floods", runs);
         bundle.kill("KILL").ok();
         let status = command.wait().quiet().status.code();
         assert_eq!(status, Some(if flags.is_empty() { 137 } else { 0 }));
