@@ -373,3 +373,158 @@ fn failure_of_a_talkative_create_container_hook() {
     bundle.run().exits(1).says("createContainer hook #0").says("exit status 3");
     assert!(record(&bundle, "poststop").exists() || is_peer());
 }
+
+/// What a program of that name says of itself is `argv[0]`.
+#[test]
+fn argv_0_is_the_path_where_nothing_is_given() {
+    let missing = "missing operand";
+    for (args, name) in [(None, "/bin/mkdir"), (Some(json!([])), "/bin/mkdir"), (Some(json!(["other"])), "other")] {
+        for kind in ["createRuntime", "createContainer"] {
+            let mut bundle = Bundle::new();
+            let mut hook = json!({"path": "/bin/mkdir"});
+            if let Some(args) = &args {
+                hook["args"] = args.clone();
+            }
+            bundle.args(&["/bin/true"]).set(&format!("/hooks/{kind}"), json!([hook]));
+            bundle.create().exits(1).says(&format!("exit status 1, stdout: , stderr: {name}: {missing}"));
+        }
+    }
+}
+
+/// Absent: ours on the host, nothing in the container before the pivot, the process's after it. Empty: nothing. Given:
+/// that and no more.
+#[test]
+fn environments() {
+    let kinds = [OUTSIDE.as_slice(), &["createContainer", "startContainer"]].concat();
+    for (env, expected) in [(None, None), (Some(json!([])), Some("")), (Some(json!(["A=1", "B="])), Some("A=1,B="))] {
+        let mut bundle = Bundle::new();
+        bundle.set("/root/readonly", json!(false)).args(&["/bin/true"]);
+        bundle.set("/process/env", json!(["PATH=/bin", "HOME=/h", "IN=side"]));
+        for &kind in &kinds {
+            let file = match kind {
+                "startContainer" => "/data/env".to_owned(),
+                _ => record(&bundle, kind).display().to_string(),
+            };
+            // As it was given, without what a shell adds to it.
+            let script = format!("exec 9< /proc/self/environ; cat <&9 > {file}; true");
+            let mut hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+            if let Some(env) = &env {
+                hook["env"] = env.clone();
+            }
+            bundle.set(&format!("/hooks/{kind}"), json!([hook]));
+        }
+        bundle.start_with("run", &[]).env("OUT", "side").run().ok();
+        for &kind in &kinds {
+            let path = match kind {
+                "startContainer" => bundle.rootfs().join("data/env"),
+                _ => record(&bundle, kind),
+            };
+            let seen = fs::read_to_string(path).unwrap();
+            let mut seen: Vec<&str> = seen.split_terminator('\0').collect();
+            seen.sort_unstable();
+            let seen = seen.join(",");
+            match (kind, expected) {
+                (_, Some(expected)) => assert_eq!(seen, expected, "{kind}"),
+                ("createContainer", None) => assert_eq!(seen, ""),
+                ("startContainer", None) => assert_eq!(seen, "HOME=/h,IN=side,PATH=/bin"),
+                _ => assert!(seen.contains("OUT=side") && !seen.contains("IN=side"), "{kind}: {seen}"),
+            }
+        }
+    }
+}
+
+/// Where `start` and `delete` were called, and inside where the process is to be.
+#[test]
+fn working_directories() {
+    let mut bundle = Bundle::new();
+    for kind in OUTSIDE {
+        recording(&mut bundle, kind, "pwd");
+    }
+    bundle.set("/root/readonly", json!(false)).set("/process/cwd", json!("/data")).args(&["/bin/sleep", "1000"]);
+    bundle.set("/hooks/startContainer", json!([{"path": "/bin/sh", "args": ["sh", "-c", "pwd > inside"]}]));
+    let logs = bundle.logs();
+    bundle.start_with("create", &[]).current_dir(&logs).run().ok();
+    bundle.invoke(&["start", &bundle.id]).current_dir(&logs).run().ok();
+    let inside = || fs::read_to_string(bundle.rootfs().join("data/inside")).is_ok_and(|text| text == "/data\n");
+    wait_until("startContainer has run there", inside);
+    bundle.invoke(&["delete", "--force", &bundle.id]).current_dir(&logs).run().ok();
+    let seen = |kind: &str| PathBuf::from(fs::read_to_string(record(&bundle, kind)).unwrap().trim_end());
+    for kind in ["prestart", "createRuntime"] {
+        assert_eq!(seen(kind), bundle.path(), "{kind}");
+    }
+    for kind in ["poststart", "poststop"] {
+        assert_eq!(seen(kind), logs, "{kind}");
+    }
+}
+
+/// Its path is the container's, and it has what the program has but for the descriptors that are kept for that.
+#[test]
+fn start_container_hooks_are_inside() {
+    let mut bundle = Bundle::new();
+    bundle.set("/root/readonly", json!(false)).args(&["/bin/ls", "/proc/self/fd"]);
+    let script = "ls /proc/self/fd; id -u; hostname";
+    bundle.set("/process/user", json!({"uid": 1000, "gid": 1000})).set("/hostname", json!("inner"));
+    fs::set_permissions(bundle.rootfs().join("data"), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let script = format!("({script}) > /data/seen");
+    bundle.set("/hooks/startContainer", json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]));
+    let open = ["bash", "-c", "exec 3</etc/passwd 4</etc/passwd 7</etc; exec \"$@\"", "-"];
+    let done = bundle.start_with("run", &["--preserve-fds", "2"]).under(&open).run().ok();
+    assert_eq!(done.stdout, "0\n1\n2\n3\n4\n5\n", "the program has them");
+    let seen = fs::read_to_string(bundle.rootfs().join("data/seen")).unwrap();
+    assert!(seen.starts_with("0\n1\n2\n3\n1000\ninner\n"), "{seen}");
+}
+
+#[test]
+fn other_commands_run_none() {
+    let mut bundle = Bundle::new();
+    for kind in OUTSIDE {
+        recording(&mut bundle, kind, "echo");
+    }
+    recording(&mut bundle, "createContainer", "echo");
+    bundle.asleep();
+    let count = || {
+        let kinds = OUTSIDE.iter().chain(&["createContainer"]);
+        kinds.map(|kind| fs::read_to_string(record(&bundle, kind)).unwrap_or_default().len()).collect::<Vec<_>>()
+    };
+    let before = count();
+    assert_eq!(before, [1, 1, 1, 0, 1]);
+    bundle.exec(&[], &["true"]).ok();
+    bundle.verb("pause", &[]).ok();
+    bundle.verb("resume", &[]).ok();
+    bundle.onggi(&["update", "--resources", "-", &bundle.id]).fails();
+    bundle.invoke(&["update", "--resources", "-", &bundle.id]).stdin_text("{}").run().ok();
+    bundle.verb("state", &[]).ok();
+    bundle.verb("ps", &[]).ok();
+    bundle.kill("KILL").ok();
+    bundle.wait_stopped();
+    assert_eq!(count(), before);
+}
+
+/// What a hook prints is nobody's output.
+#[test]
+fn their_output_is_theirs() {
+    let mut bundle = Bundle::new();
+    bundle.args(&["/bin/echo", "mine"]);
+    for kind in OUTSIDE.iter().chain(&["createContainer"]) {
+        bundle.set(&format!("/hooks/{kind}"), json!([hook("echo loud; echo louder >&2")]));
+    }
+    bundle.set("/hooks/startContainer", json!([{"path": "/bin/echo", "args": ["echo", "loud"]}]));
+    assert_eq!(bundle.run().ok().quiet().stdout, "mine\n");
+}
+
+/// Whatever we hold back ourselves.
+#[test]
+fn no_signal_is_blocked_in_them() {
+    let mut bundle = Bundle::new();
+    bundle.set("/root/readonly", json!(false)).args(&["/bin/true"]);
+    for kind in OUTSIDE.into_iter().chain(["createContainer"]) {
+        recording(&mut bundle, kind, "grep SigBlk /proc/self/status");
+    }
+    let inside = json!({"path": "/bin/sh", "args": ["sh", "-c", "grep SigBlk /proc/self/status > /data/seen"]});
+    bundle.set("/hooks/startContainer", json!([inside]));
+    bundle.run().ok();
+    let files = OUTSIDE.into_iter().chain(["createContainer"]).map(|kind| record(&bundle, kind));
+    for file in files.chain([bundle.rootfs().join("data/seen")]) {
+        assert_eq!(fs::read_to_string(&file).unwrap(), "SigBlk:\t0000000000000000\n", "{}", file.display());
+    }
+}

@@ -99,10 +99,12 @@ fn reopen(me: &InChild, named: &Named, parent: &Channel) -> Result<rootfs::Prepa
 }
 
 fn create_hooks(me: &InChild, p: &Prepared, parent: &Channel, root: &Root) -> Result<()> {
-    if !p.hooks.prestart.is_empty() || !p.hooks.create_runtime.is_empty() {
-        parent.send(&Report::Hooks, None)?;
-        await_order(parent)?;
+    if !p.hooks.run_before_pivot() {
+        return Ok(());
     }
+    // Even if there are none for the parent: it must know that hooks were reached, should the container fail later.
+    parent.send(&Report::Hooks, None)?;
+    await_order(parent)?;
     if p.hooks.create_container.is_empty() {
         return Ok(());
     }

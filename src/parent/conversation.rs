@@ -180,10 +180,7 @@ impl<'a> Conversation<'a> {
             Report::Pipe(which) => self.done.relay.add(which, came_along(file)?)?,
             Report::Warning(warning) => self.done.warnings.push(warning),
             Report::Ready => self.ready = true,
-            Report::Failed(error) => {
-                progress.hooks_ran |= error.kind() == ErrorKind::Hook;
-                return Err(error);
-            }
+            Report::Failed(error) => return Err(error),
         }
         Ok(())
     }

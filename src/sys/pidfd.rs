@@ -2,10 +2,10 @@
 
 #![allow(unsafe_code)]
 
+use super::check;
 use super::poll::{Interest, poll};
-use super::{Errno, check};
+use super::reap::waitid;
 use crate::error::Result;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -82,20 +82,7 @@ pub fn peek(pidfd: impl AsFd) -> Result<Exit> {
 }
 
 fn wait(pidfd: impl AsFd, flags: libc::c_int) -> Result<Exit> {
-    let fd = pidfd.as_fd().as_raw_fd();
-    let flags = libc::WEXITED | flags;
-    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    loop {
-        // SAFETY: `info` is a siginfo_t that outlives the call.
-        let result = unsafe { libc::waitid(libc::P_PIDFD, fd as libc::id_t, info.as_mut_ptr(), flags) };
-        match check(result.into(), || "waitid(P_PIDFD)".to_owned()) {
-            Ok(_) => break,
-            Err(error) if error.is(Errno::EINTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    // SAFETY: all bytes were zeroed and the kernel then filled it in; every bit pattern is a siginfo_t.
-    let info = unsafe { info.assume_init() };
+    let info = waitid(libc::P_PIDFD, pidfd.as_fd().as_raw_fd() as libc::id_t, flags)?;
     // SAFETY: waitid(2) fills the SIGCHLD part of the union, which holds the status.
     let status = unsafe { info.si_status() };
     Ok(if info.si_code == libc::CLD_EXITED { Exit::Code(status as u8) } else { Exit::Signal(status) })
@@ -105,6 +92,7 @@ fn wait(pidfd: impl AsFd, flags: libc::c_int) -> Result<Exit> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::sys::Errno;
     use std::process::Command;
 
     #[allow(clippy::zombie_processes, reason = "reaped through the pidfd")]

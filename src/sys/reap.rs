@@ -1,9 +1,11 @@
 //! Reaping what was reparented to us as a child subreaper.
 
-use super::Errno;
+#![allow(unsafe_code)]
+
+use super::{Errno, check};
 use crate::error::{Error, Result};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use std::os::fd::{AsFd, OwnedFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// Makes orphaned descendants our children; see PR_SET_CHILD_SUBREAPER in prctl(2).
 pub fn become_subreaper() -> Result<()> {
@@ -12,28 +14,47 @@ pub fn become_subreaper() -> Result<()> {
 
 /// Reaps every child that has ended, except the one behind `kept`, whose status somebody waits for.
 pub fn others(kept: &OwnedFd) -> Result<()> {
-    let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let kept = kept.as_fd().as_raw_fd() as libc::id_t;
     loop {
         // The kept one is looked at first: if it has ended, it hides nothing, since the caller stops then.
-        if ended(waitid(Id::PIDFd(kept.as_fd()), peek))?.is_some() {
+        if ended(libc::P_PIDFD, kept, libc::WNOHANG | libc::WNOWAIT)?.is_some() {
             return Ok(());
         }
-        let Some(pid) = ended(waitid(Id::All, peek))? else { return Ok(()) };
-        let taken = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
-        ended(taken)?;
+        let Some(pid) = ended(libc::P_ALL, 0, libc::WNOHANG | libc::WNOWAIT)? else { return Ok(()) };
+        ended(libc::P_PID, pid as libc::id_t, libc::WNOHANG)?;
     }
 }
 
 /// Reaps every child that has ended.
 pub fn all() -> Result<()> {
-    while ended(waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG))?.is_some() {}
+    while ended(libc::P_ALL, 0, libc::WNOHANG)?.is_some() {}
     Ok(())
 }
 
-fn ended(status: nix::Result<WaitStatus>) -> Result<Option<nix::unistd::Pid>> {
-    match status {
-        Ok(status) => Ok(status.pid()),
-        Err(Errno::ECHILD) => Ok(None),
-        Err(errno) => Err(Error::sys("waitid", errno)),
+/// The number of a child that has ended, if there is one.
+fn ended(kind: libc::idtype_t, id: libc::id_t, flags: libc::c_int) -> Result<Option<i32>> {
+    match waitid(kind, id, flags) {
+        Ok(info) => {
+            // SAFETY: waitid(2) fills the SIGCHLD part of the union, or leaves the zeros.
+            let pid = unsafe { info.si_pid() };
+            Ok((pid != 0).then_some(pid))
+        }
+        Err(error) if error.is(Errno::ECHILD) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// waitid(2) for the end of children. Not that of nix, which refuses a child that died of a real-time signal.
+pub(super) fn waitid(kind: libc::idtype_t, id: libc::id_t, flags: libc::c_int) -> Result<libc::siginfo_t> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    loop {
+        // SAFETY: `info` is a siginfo_t that outlives the call.
+        let result = unsafe { libc::waitid(kind, id, info.as_mut_ptr(), libc::WEXITED | flags) };
+        match check(result.into(), || "waitid".to_owned()) {
+            // SAFETY: all bytes were zeroed and the kernel then filled it in; every bit pattern is a siginfo_t.
+            Ok(_) => return Ok(unsafe { info.assume_init() }),
+            Err(error) if error.is(Errno::EINTR) => {}
+            Err(error) => return Err(error),
+        }
     }
 }

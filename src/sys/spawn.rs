@@ -54,6 +54,9 @@ pub fn run(
     // Writing to a program that does not read its stdin is no reason to die.
     let _quiet = NoSigpipe::new()?;
     command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // SAFETY: sigprocmask(2) is async-signal-safe. We may hold back every signal ourselves, and a shell that inherited
+    // that would never hear of its children, nor anybody's kill(1) be heard.
+    unsafe { command.pre_exec(|| SigSet::empty().thread_set_mask().map_err(std::io::Error::from)) };
     let mut child = command.spawn().map_err(|error| Error::io(format!("exec {name}"), &error))?;
     let served = serve(&mut child, input, keep, deadline, interrupt);
     if served.is_err() {
