@@ -40,6 +40,7 @@ mod masks;
 mod mounts;
 mod namespaces;
 mod no_host_paths;
+mod notify;
 mod pause;
 mod process_identity;
 mod process_limits;

@@ -64,7 +64,7 @@ pub(super) fn exec(global: &Global, args: &ExecArgs) -> Result<u8> {
         done.init.release();
         return Ok(0);
     }
-    follow(global, &mut done.init, &signals, done.relay, &done.early_signals)
+    follow(global, &mut done.init, &signals, done.relay, &done.early_signals, None)
 }
 
 /// What was decided, for developers.
