@@ -88,7 +88,7 @@ test-vm: vm release probe ## integration tests in the test machine; AXES="root-s
 	    sed -n 's/.*"executable":"\([^"]*\/integration-[^"]*\)".*/\1/p')"; \
 	ONGGI_TEST_PROBE="$(PROBE)" exec integration/vm/test "$$binary" $(ARGS)
 
-bench: setup release ## times and counts of `run /bin/true` beside Debian trixie's crun and runc (as root)
+bench: setup release ## times and counts of `run` and `exec /bin/true` beside Debian trixie's crun and runc (as root)
 	@benches/run
 
 fmt: ## format the code

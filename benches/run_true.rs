@@ -1,7 +1,8 @@
-//! Times `run` of a bundle with several runtimes, interleaved, and counts their system calls.
+//! Times `run` of a bundle with several runtimes, and `exec` into a container of each, interleaved, and counts their
+//! system calls.
 //!
 //! `run_true ROUNDS BUNDLE NAME=PROGRAM[,VARIABLE=VALUE]...`; one NAME is crun, which the others are compared with.
-//! Called by `benches/run`, which makes the bundle and the place.
+//! BUNDLE-NAME is a bundle whose program stays. Called by `benches/run`, which makes the bundles and the place.
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 #![allow(clippy::missing_docs_in_private_items, reason = "one file, which nothing else uses")]
 
@@ -16,7 +17,16 @@ use nix::sys::time::TimeValLike;
 /// Runs before the first that counts: page cache, and the directories that a runtime makes once.
 const WARM_UP: usize = 5;
 
-/// What one `run` cost, in all processes that the runtime waited for.
+/// What is measured.
+#[derive(Clone, Copy)]
+enum Task {
+    /// `run` of a container whose program is /bin/true.
+    Run,
+    /// `exec` of /bin/true in a container that runs.
+    Exec,
+}
+
+/// What one of them cost, in all processes that the runtime waited for.
 struct Sample {
     cpu_ms: f64,
     wall_ms: f64,
@@ -44,23 +54,27 @@ impl Runtime {
         Ok(Self { name: name.into(), program: program.into(), variable, samples: Vec::new() })
     }
 
-    /// `command`, with the arguments of one foreground run after what it has already.
-    fn complete(&self, mut command: Command, bundle: &str) -> Command {
-        let root = format!("/run/bench-{}", self.name);
-        command.args(["--root", &root, "run", "--bundle", bundle, "bench"]);
+    /// `command`, with these arguments of the runtime's after what it has already.
+    fn complete(&self, mut command: Command, arguments: &[&str]) -> Command {
+        command.args(["--root", &format!("/run/bench-{}", self.name)]).args(arguments);
         command.envs(self.variable.clone()).stdin(Stdio::null()).stdout(Stdio::null());
         command
     }
 
-    fn run(&self, bundle: &str) -> Result<Sample, Box<dyn Error>> {
-        let mut command = self.complete(Command::new(&self.program), bundle);
+    fn once(&self, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
+        let status = self.complete(Command::new(&self.program), arguments).stderr(Stdio::null()).status()?;
+        if status.success() { Ok(()) } else { Err(format!("{} {}: {status}", self.name, arguments.join(" ")).into()) }
+    }
+
+    fn measure(&self, arguments: &[&str]) -> Result<Sample, Box<dyn Error>> {
+        let mut command = self.complete(Command::new(&self.program), arguments);
         let before = getrusage(UsageWho::RUSAGE_CHILDREN)?;
         let start = Instant::now();
         let status = command.status()?;
         let wall_ms = start.elapsed().as_secs_f64() * 1e3;
         let after = getrusage(UsageWho::RUSAGE_CHILDREN)?;
         if !status.success() {
-            return Err(format!("{} run: {status}", self.name).into());
+            return Err(format!("{} {}: {status}", self.name, arguments.join(" ")).into());
         }
         let cpu_us =
             (after.user_time() + after.system_time() - before.user_time() - before.system_time()).num_microseconds();
@@ -72,13 +86,13 @@ impl Runtime {
         })
     }
 
-    /// Number of system calls of one run, children and the program in the container included.
-    fn system_calls(&self, bundle: &str) -> Result<u32, Box<dyn Error>> {
+    /// Number of system calls, children and the program in the container included.
+    fn system_calls(&self, arguments: &[&str]) -> Result<u32, Box<dyn Error>> {
         let table = Path::new("/run").join(format!("strace-{}", self.name));
         let mut command = Command::new("strace");
         command.args(["--follow-forks", "--summary-only", "--quiet=all", "--output"]).arg(&table);
         command.arg(&self.program);
-        if !self.complete(command, bundle).status()?.success() {
+        if !self.complete(command, arguments).status()?.success() {
             return Err(format!("strace of {} failed", self.name).into());
         }
         let text = std::fs::read_to_string(&table)?;
@@ -95,13 +109,29 @@ impl Runtime {
     }
 }
 
+impl Task {
+    fn arguments(self, bundle: &str) -> Vec<&str> {
+        match self {
+            Self::Run => vec!["run", "--bundle", bundle, "bench"],
+            Self::Exec => vec!["exec", "stays", "/bin/true"],
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Run => "run /bin/true, spec template",
+            Self::Exec => "exec /bin/true, spec template",
+        }
+    }
+}
+
 /// Each round runs every runtime once and begins with another one, so that what disturbs the machine disturbs all.
-fn measure(runtimes: &mut [Runtime], rounds: usize, bundle: &str) -> Result<(), Box<dyn Error>> {
+fn measure(runtimes: &mut [Runtime], rounds: usize, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     let count = runtimes.len();
     for round in 0..WARM_UP + rounds {
         for turn in 0..count {
             let runtime = &mut runtimes[(round + turn) % count];
-            let sample = runtime.run(bundle)?;
+            let sample = runtime.measure(arguments)?;
             if round >= WARM_UP {
                 runtime.samples.push(sample);
             }
@@ -110,10 +140,10 @@ fn measure(runtimes: &mut [Runtime], rounds: usize, bundle: &str) -> Result<(), 
     Ok(())
 }
 
-fn print_table(runtimes: &[Runtime], rounds: usize, bundle: &str) -> Result<(), Box<dyn Error>> {
+fn print_table(runtimes: &[Runtime], rounds: usize, task: Task, bundle: &str) -> Result<(), Box<dyn Error>> {
     let peer = runtimes.iter().find(|runtime| runtime.name == "crun").ok_or("no crun to compare with")?;
     let (peer_cpu, peer_wall) = (peer.median(|s| s.cpu_ms), peer.median(|s| s.wall_ms));
-    println!("\nrun /bin/true, spec template: medians of {rounds} interleaved runs each\n");
+    println!("\n{}: medians of {rounds} interleaved runs each\n", task.title());
     println!("| runtime | CPU ms | of crun | wall ms | of crun | page faults | system calls | binary bytes |");
     println!("|---|---|---|---|---|---|---|---|");
     for runtime in runtimes {
@@ -124,7 +154,7 @@ fn print_table(runtimes: &[Runtime], rounds: usize, bundle: &str) -> Result<(), 
             cpu / peer_cpu,
             wall / peer_wall,
             runtime.median(|s| s.page_faults),
-            runtime.system_calls(bundle)?,
+            runtime.system_calls(&task.arguments(bundle))?,
             std::fs::metadata(&runtime.program)?.len(),
         );
     }
@@ -138,6 +168,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let rounds: usize = rounds.parse()?;
     let mut runtimes = programs.iter().map(|program| Runtime::parse(program)).collect::<Result<Vec<_>, _>>()?;
-    measure(&mut runtimes, rounds, bundle)?;
-    print_table(&runtimes, rounds, bundle)
+    measure(&mut runtimes, rounds, &Task::Run.arguments(bundle))?;
+    print_table(&runtimes, rounds, Task::Run, bundle)?;
+
+    for runtime in &mut runtimes {
+        runtime.samples.clear();
+        runtime.once(&["run", "--detach", "--bundle", &format!("{bundle}-{}", runtime.name), "stays"])?;
+    }
+    let measured = measure(&mut runtimes, rounds, &Task::Exec.arguments(bundle));
+    let printed = measured.and_then(|()| print_table(&runtimes, rounds, Task::Exec, bundle));
+    for runtime in &runtimes {
+        runtime.once(&["delete", "--force", "stays"])?;
+    }
+    printed
 }
