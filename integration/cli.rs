@@ -1,6 +1,6 @@
 //! The command line as engines and people use it: flags in every spelling, help, usage errors and their statuses.
 
-use crate::harness::{Bundle, Invocation, Outcome, is_peer, template};
+use crate::harness::{Bundle, Invocation, Outcome, is_peer};
 use serde_json::json;
 use std::fs;
 
@@ -187,8 +187,7 @@ fn another_configuration_is_named_in_errors() {
     let path = bundle.path().to_str().unwrap();
     let create = |config: &str| bundle.onggi(&["create", "--bundle", path, "--config", config, &bundle.id]).exits(1);
     create("other.json").says("JSON specification file other.json not found");
-    let mut config: serde_json::Value = serde_json::from_str(template()).unwrap();
-    config["process"]["terminal"] = json!(false);
+    let mut config = bundle.config.clone();
     config["process"]["cwd"] = json!("relative");
     let elsewhere = bundle.logs().join("elsewhere.json");
     fs::write(&elsewhere, config.to_string()).unwrap();
