@@ -1,10 +1,11 @@
 //! `events`: statistics now and then, notices of kills for lack of memory, and the end.
 
 use crate::cgroup::{cgroup_of, directory};
-use crate::harness::{Bundle, Running, is_peer, needs, wait_until};
+use crate::harness::{Bundle, Running, is_peer, needs, needs_user, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -152,6 +153,24 @@ fn ends_with_the_container() {
         bundle.verb("delete", &["-f"]).ok();
         assert_eq!(running.wait().ok().quiet().stdout, "");
     }
+}
+
+#[test]
+fn a_reading_that_fails_is_told_and_passed_over() {
+    if !needs_user("statistics that can't be read") {
+        return;
+    }
+    let bundle = sleeper();
+    let time = directory(&cgroup_of(&bundle)).join("cpu.stat");
+    fs::set_permissions(&time, PermissionsExt::from_mode(0o000)).unwrap();
+    bundle.verb("events", &["--stats"]).exits(1).says("cpu.stat: permission denied");
+    let running = follow(&bundle, "50ms");
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(running.stdout(), "");
+    fs::set_permissions(&time, PermissionsExt::from_mode(0o444)).unwrap();
+    wait_until("a line", || !running.stdout().is_empty());
+    bundle.kill("KILL").ok();
+    running.wait().ok().says("level=warning").says("cpu.stat: permission denied");
 }
 
 #[test]

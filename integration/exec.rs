@@ -29,8 +29,9 @@ fn own_failures_are_255() {
     fs::set_permissions(bundle.rootfs().join("data/script"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .unwrap();
     let before = Snapshot::of(&bundle);
-    let cases: [(&[&str], &[&str], &str); 16] = [
+    let cases: [(&[&str], &[&str], &str); 17] = [
         (&[], &["nope"], "exec: \"nope\": executable file not found in $PATH"),
+        (&["-e", "PATH=/no"], &["true"], "exec: \"true\": executable file not found in $PATH"),
         (&[], &["/no/such"], "exec: \"/no/such\": stat /no/such: no such file or directory"),
         (&[], &["/data/plain"], "exec: \"/data/plain\": permission denied"),
         (&[], &["/data"], "is a directory"),
@@ -194,6 +195,11 @@ fn detached() {
     assert_eq!(fs::read_to_string(process.join("comm")).unwrap(), "sleep\n");
     let group = fs::read_to_string(process.join("cgroup")).unwrap();
     assert!(group.contains(&cgroup_of(&bundle)), "{group}");
+    // It is an orphan, for the caller's subreaper.
+    let status = fs::read_to_string(process.join("status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap();
+    assert_ne!(fs::read_to_string(format!("/proc/{parent}/comm")).unwrap(), "onggi\n");
+    assert_ne!(parent.parse(), Ok(bundle.pid()));
     bundle.verb("delete", &["-f"]).ok();
     wait_until("it ends with the container", || !process.exists());
 }
@@ -320,4 +326,14 @@ fn help_and_order_of_arguments() {
     let help = bundle.invoke(&["exec", "--help"]).run().ok().stdout;
     assert!(help.contains("--ignore-paused") && !help.contains("no-subreaper"), "{help}");
     bundle.exec(&["-no-subreaper"], &["true"]).ok();
+}
+
+#[test]
+fn debug_lines_tell_what_is_joined() {
+    let mut bundle = Bundle::new();
+    bundle.asleep();
+    let done = bundle.invoke(&["--debug", "exec", &bundle.id, "true"]).run().ok().says("level=debug");
+    if !is_peer() {
+        done.says(&format!("exec in container {}: joining namespaces cgroup|", bundle.id)).says(&cgroup_of(&bundle));
+    }
 }

@@ -55,6 +55,47 @@ fn the_apparmor_profile_confines_program_and_hooks() {
 }
 
 #[test]
+fn exec_refuses_labels_that_this_kernel_cannot_apply() {
+    let mut bundle = Bundle::new();
+    bundle.asleep();
+    let cases = [
+        (has_apparmor(), "--apparmor", "docker-default", "apparmor"),
+        (
+            Path::new("/sys/fs/selinux/enforce").exists(),
+            "--process-label",
+            "system_u:system_r:container_t:s0",
+            "selinux",
+        ),
+    ];
+    for (can, flag, label, says) in cases {
+        if can {
+            crate::harness::skip(&format!("refusal of exec {flag}"), "it is enabled here");
+        } else {
+            let done = bundle.exec(&[flag, label], &["/bin/echo", "ran"]).exits(255).says(says);
+            assert_eq!(done.stdout, "", "never unconfined");
+        }
+    }
+}
+
+#[test]
+fn exec_takes_the_containers_apparmor_profile_or_its_own() {
+    let Some(profile) = apparmor_profile("AppArmor with exec") else { return };
+    let mut bundle = confined(&profile);
+    bundle.asleep();
+    let confined = format!("{profile} (enforce)\n");
+    let show = ["/bin/cat", "/proc/self/attr/current"];
+    let block = |profile: &str| {
+        let user = json!({"uid": 0, "gid": 0});
+        bundle.process_file(&json!({"args": show, "cwd": "/", "user": user, "apparmorProfile": profile}))
+    };
+    assert_eq!(bundle.exec(&[], &show).ok().stdout, confined);
+    assert_eq!(bundle.exec(&["--apparmor", "unconfined"], &show).ok().stdout, "unconfined\n");
+    assert_eq!(bundle.exec(&["--process", &block("")], &[]).ok().stdout, confined);
+    assert_eq!(bundle.exec(&["--process", &block("unconfined")], &[]).ok().stdout, "unconfined\n");
+    bundle.exec(&["--apparmor", "no-such-profile"], &show).exits(255).says("no-such-profile");
+}
+
+#[test]
 fn the_apparmor_profile_waits_for_the_program() {
     let Some(profile) = apparmor_profile("AppArmor at execve") else { return };
     let mut bundle = confined(&profile);

@@ -329,6 +329,26 @@ mod tests {
         assert_eq!(cgroups("--cgroup-manager=systemd features"), (true, true));
     }
 
+    /// Lines of Docker 26 and Podman 5.4 as they were seen, with shorter names.
+    #[test]
+    fn as_captured() {
+        let shim = "--root /var/run/docker/runtime-runc/moby --log /run/c/log.json --log-format json";
+        let tail = "--bundle /run/c --pid-file /run/c/init.pid c";
+        for line in [
+            format!("{shim} --systemd-cgroup create {tail}"),
+            format!("{shim} --systemd-cgroup start c"),
+            format!("{shim} --systemd-cgroup exec --process /tmp/runc-process4 --detach --pid-file /run/c/x.pid c"),
+            format!("{shim} --systemd-cgroup kill c 9"),
+            format!("{shim} --systemd-cgroup delete c"),
+            format!("{shim} delete --force c"),
+            format!("--systemd-cgroup create {tail}"),
+            "start c".to_owned(),
+            "delete --force c".to_owned(),
+        ] {
+            assert!(matches!(read(&line).unwrap().1, Action::Run(_)), "{line}");
+        }
+    }
+
     #[test]
     fn usage_errors() {
         check_refused("bogus", 3, "No help topic for 'bogus'");

@@ -18,6 +18,7 @@ use crate::seccomp;
 use crate::sys::clone::CloneFlags;
 use oci_spec::runtime::{Process, Spec};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// What the command line says about the container itself.
 #[derive(Debug, Clone)]
@@ -34,6 +35,10 @@ pub struct Options {
     pub keyring: bool,
     /// Descriptors of the caller that the program gets.
     pub inherited: Inherited,
+    /// The host's directory for the socket by which the program tells that it is ready, if anybody wants to know.
+    pub notify: Option<PathBuf>,
+    /// Variables that the program gets beside those of config.json, and rather than them.
+    pub environment: Vec<String>,
     /// Who makes the cgroup; nobody with `--cgroup-manager disabled`.
     pub cgroup: Option<cgroup::Manager>,
     /// What `--rootless` says; without it whether we are root, and that of the initial user namespace, decides.
@@ -152,6 +157,7 @@ fn plan_process(
         keyring: options.keyring,
         annotations: spec.annotations().as_ref(),
         inherited: options.inherited,
+        environment: &options.environment,
         linux: spec.linux().as_ref(),
     };
     process::plan(process, &input, warnings)
@@ -236,6 +242,7 @@ fn plan_rootfs(
         gid_ranges: gids.as_deref(),
         pivot: options.pivot,
         hooks: hooks.run_before_pivot(),
+        notify: options.notify.as_deref(),
     };
     rootfs::plan(&input, warnings)
 }

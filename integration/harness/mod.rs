@@ -24,7 +24,7 @@ pub use caller::{is_rootless, needs_root, needs_user};
 pub use command::{Invocation, Outcome, Running};
 pub use debian::{debian_root, has_debian_root};
 pub use probe::{Report, capability_mask, probe_path};
-pub use pty::{ConsoleSocket, Pty};
+pub use pty::{ConsoleSocket, Pty, received};
 pub use snapshot::Snapshot;
 pub use systemd::{Mood, Systemd, bus_variable, unit_directory};
 pub use trace::Trace;

@@ -123,29 +123,33 @@ impl ConsoleSocket {
             stream = self.listener.accept().ok();
             stream.is_some()
         });
-        let (stream, _) = stream.expect("accepted");
-        let mut payload = [0_u8; 4096];
-        let mut space = nix::cmsg_space!([RawFd; 8]);
-        let (length, descriptors) = {
-            let mut parts = [IoSliceMut::new(&mut payload)];
-            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-            let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags).expect("recvmsg");
-            let mut descriptors = Vec::new();
-            for control in message.cmsgs().expect("whole control messages") {
-                if let ControlMessageOwned::ScmRights(numbers) = control {
-                    descriptors.extend(numbers.into_iter().map(|number| {
-                        // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
-                        unsafe { OwnedFd::from_raw_fd(number) }
-                    }));
-                }
-            }
-            (message.bytes, descriptors)
-        };
-        (String::from_utf8_lossy(&payload[..length]).into_owned(), descriptors)
+        received(&stream.expect("accepted").0)
     }
 
     /// Whether nobody has connected.
     pub fn is_unused(&self) -> bool {
         self.listener.accept().is_err()
     }
+}
+
+/// Takes one message from a socket: its payload and the descriptors in it.
+pub fn received(socket: &impl AsRawFd) -> (String, Vec<OwnedFd>) {
+    let mut payload = [0_u8; 4096];
+    let mut space = nix::cmsg_space!([RawFd; 8]);
+    let (length, descriptors) = {
+        let mut parts = [IoSliceMut::new(&mut payload)];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags).expect("recvmsg");
+        let mut descriptors = Vec::new();
+        for control in message.cmsgs().expect("whole control messages") {
+            if let ControlMessageOwned::ScmRights(numbers) = control {
+                descriptors.extend(numbers.into_iter().map(|number| {
+                    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+                    unsafe { OwnedFd::from_raw_fd(number) }
+                }));
+            }
+        }
+        (message.bytes, descriptors)
+    };
+    (String::from_utf8_lossy(&payload[..length]).into_owned(), descriptors)
 }

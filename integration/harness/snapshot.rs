@@ -84,18 +84,22 @@ fn mounts() -> Vec<String> {
     table.lines().map(plain).collect()
 }
 
-fn find_cgroups(dir: &Path, id: &str, found: &mut Vec<String>) {
-    // Listing them all takes long on a machine with systemd: one without children has two links.
-    if fs::metadata(dir).is_ok_and(|meta| meta.nlink() == 2) {
-        return;
-    }
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            let path = entry.path();
-            if path.to_string_lossy().contains(id) {
-                found.push(path.to_string_lossy().into_owned());
+/// Without recursion: a test beside this one may have nested cgroups by the thousand.
+fn find_cgroups(top: &Path, id: &str, found: &mut Vec<String>) {
+    let mut left = vec![top.to_owned()];
+    while let Some(dir) = left.pop() {
+        // Listing them all takes long on a machine with systemd: one without children has two links.
+        if fs::metadata(&dir).is_ok_and(|meta| meta.nlink() == 2) {
+            continue;
+        }
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let path = entry.path();
+                if path.to_string_lossy().contains(id) {
+                    found.push(path.to_string_lossy().into_owned());
+                }
+                left.push(path);
             }
-            find_cgroups(&path, id, found);
         }
     }
 }

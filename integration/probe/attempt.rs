@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 fn outcome<T>(result: io::Result<T>) -> Value {
@@ -214,4 +215,27 @@ pub fn adopt(args: &[&str]) -> Value {
         other => json!(format!("{other:?}")),
     });
     json!({ "command": ended.code(), "left": left })
+}
+
+/// Sends each message to `$NOTIFY_SOCKET`: `files` is ten messages that bring ten descriptors each, `long` is one of
+/// 100 000 bytes, `flood` goes on until nobody takes them any more, and `MESSAGE*COUNT` is one repeated.
+pub fn notify(messages: &[&str]) -> Value {
+    let address = std::env::var("NOTIFY_SOCKET").unwrap_or_default();
+    let send = || -> io::Result<()> {
+        let socket = UnixDatagram::unbound()?;
+        socket.connect(&address)?;
+        for message in messages {
+            match (*message, message.split_once('*')) {
+                ("long", _) => drop(socket.send(&[b'x'; 100_000])?),
+                ("files", _) => (0..10).try_for_each(|_| sys::send_files(&socket, 10))?,
+                ("flood", _) => while socket.send(b"STATUS=flood").is_ok() {},
+                (_, Some((text, count))) => {
+                    (0..count.parse().unwrap_or(0)).try_for_each(|_| socket.send(text.as_bytes()).map(drop))?;
+                }
+                (text, None) => drop(socket.send(text.as_bytes())?),
+            }
+        }
+        Ok(())
+    };
+    outcome(send())
 }

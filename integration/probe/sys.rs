@@ -4,9 +4,12 @@
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixDatagram;
 
 /// The environment as the list it was given as, duplicates included.
 pub fn environ() -> Vec<String> {
@@ -145,4 +148,13 @@ pub fn trace(pid: u32) -> bool {
     const SEIZE: libc::c_uint = 0x4206;
     // SAFETY: the request takes no pointer that the kernel would follow.
     unsafe { libc::ptrace(SEIZE, pid, 0_usize, 0_usize) == 0 }
+}
+
+/// Sends a message with so many descriptors.
+pub fn send_files(socket: &UnixDatagram, count: usize) -> std::io::Result<()> {
+    let files = vec![socket.as_raw_fd(); count];
+    let text = [std::io::IoSlice::new(b"FDSTORE=1")];
+    let control = [ControlMessage::ScmRights(&files)];
+    sendmsg::<()>(socket.as_raw_fd(), &text, &control, MsgFlags::empty(), None)?;
+    Ok(())
 }

@@ -10,6 +10,14 @@ use std::os::fd::BorrowedFd;
 /// Frozen or not as far as this cgroup itself goes: an ancestor may freeze it, too.
 const FILE: &str = "cgroup.freeze";
 
+/// Whether the cgroup at `path` itself is frozen; one that is gone is not.
+pub fn frozen(path: &CgroupPath) -> Result<bool> {
+    match Directory::open(path) {
+        Err(error) if is_gone(&error) => Ok(false),
+        opened => is_frozen(&opened?),
+    }
+}
+
 impl Existing {
     /// Whether the cgroup itself is frozen. One that is frozen with an ancestor is not.
     pub fn frozen(&self) -> Result<bool> {

@@ -33,6 +33,7 @@ pub use delegation::Owner;
 pub use destination::Destination;
 pub use devices::Program;
 pub use existing::Existing;
+pub use freezer::frozen;
 pub use made::Cgroup;
 pub use path::CgroupPath;
 pub use resources::{Current, Write};

@@ -147,8 +147,11 @@ fn trusted_proc<'a>(mounted: &'a Mounted, p: &'a Prepared) -> BorrowedFd<'a> {
 
 /// Makes the standard descriptors the container's user's own.
 pub(super) fn standard_descriptors(me: &InChild, p: &Prepared, root: &Root) -> Result<()> {
-    if p.process.terminal.is_none() && stdio::has_null()? {
-        stdio::replace_null(me, root.open_null(me)?)?;
+    if p.process.terminal.is_none() {
+        let nulls = stdio::nulls()?;
+        if nulls.contains(&true) {
+            stdio::replace_nulls(me, nulls, root.open_null(me)?)?;
+        }
     }
     stdio::give_to(me, p.process.identity.uid)
 }

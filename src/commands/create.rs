@@ -1,19 +1,23 @@
 //! `create`: everything up to the program, which waits for `start`.
 
 use super::delete::poststop;
+use super::start::relay;
 use super::{CreateArgs, Global};
 use crate::bundle::Bundle;
 use crate::cgroup::{Manager, Place};
 use crate::container::id::ContainerId;
-use crate::container::store::{Claim, Entry};
+use crate::container::store::{Claim, Entry, NOTIFY_SOCKET};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::parent::console::Console;
 use crate::parent::launch::{self, Launched, Progress};
+use crate::parent::notify::{self, Notify};
 use crate::parent::pid_file::PidFile;
 use crate::parent::pidfd_socket::{PidfdSocket, Process};
 use crate::plan::{Options, Plan};
 use crate::process::fds::{self, Inherited};
+use crate::rootfs;
+use crate::seccomp::Filter;
 use crate::sys::signal::Signals;
 use crate::sys::{clock, this_process};
 
@@ -36,6 +40,8 @@ pub(super) struct Made {
     claim: Claim,
     pub(super) signals: Signals,
     pid_file: Option<PidFile>,
+    /// Waits for word of the program's readiness; not for `create`, where `start` does it.
+    pub(super) notify: Option<Notify>,
 }
 
 /// Runs `onggi create`.
@@ -60,6 +66,7 @@ fn try_make(global: &Global, args: &CreateArgs, attachment: Attachment) -> Resul
     let pid_file = args.pid_file.as_deref().map(PidFile::plan).transpose()?;
     let bundle = Bundle::load(&args.bundle, &args.config)?;
     let host = Host::read()?;
+    let awaits_readiness = notify::address().is_some();
     let options = Options {
         id: id.clone(),
         detached: attachment != Attachment::Foreground,
@@ -67,6 +74,8 @@ fn try_make(global: &Global, args: &CreateArgs, attachment: Attachment) -> Resul
         pivot: !args.no_pivot,
         keyring: !args.no_new_keyring,
         inherited,
+        notify: awaits_readiness.then(|| global.root.notify_path(&id)),
+        environment: variables(awaits_readiness, inherited),
         cgroup: global.cgroup.then(|| cgroup_manager(global.systemd_cgroup, &host)),
         rootless: rootless(global.rootless.as_deref())?,
     };
@@ -81,13 +90,15 @@ fn try_make(global: &Global, args: &CreateArgs, attachment: Attachment) -> Resul
     let signals = Signals::block()?;
     let claim = store.claim(&id)?;
     claim.keep_config(&bundle.text)?;
+    let notify = if awaits_readiness { Some(claim.make_notify()?) } else { None };
+    let notify = if attachment == Attachment::Gated { None } else { relay(global, notify) };
     let record = plan.record(&bundle, &options, clock::now_nanoseconds());
     let launch_options = launch::Options { console, gated: attachment == Attachment::Gated };
     let mut progress = Progress::default();
     match launch::launch(plan, record.clone(), &claim, &host, launch_options, &signals, &mut progress) {
         Ok(mut launched) => {
             launched.warnings.splice(0..0, warnings);
-            let made = Made { launched, claim, signals, pid_file };
+            let made = Made { launched, claim, signals, pid_file, notify };
             match pidfd_socket.map_or(Ok(()), |socket| socket.send(Process::Init, made.launched.init.pidfd())) {
                 Ok(()) => Ok(made),
                 Err(error) => Err(made.undo(global, error)),
@@ -101,6 +112,13 @@ fn try_make(global: &Global, args: &CreateArgs, attachment: Attachment) -> Resul
             Err(error)
         }
     }
+}
+
+/// What the program finds in its environment because of who called us.
+fn variables(awaits_readiness: bool, inherited: Inherited) -> Vec<String> {
+    let socket = awaits_readiness.then(|| format!("{}={}/{NOTIFY_SOCKET}", notify::VARIABLE, rootfs::NOTIFY));
+    let names = (inherited.listen > 0).then(|| std::env::var("LISTEN_FDNAMES").ok()).flatten();
+    socket.into_iter().chain(names.map(|names| format!("LISTEN_FDNAMES={names}"))).collect()
 }
 
 /// Root in a user namespace may be a user of the host (rootless Podman) or root of a system of its own; the former comes
@@ -134,7 +152,12 @@ fn debug(global: &Global, id: &ContainerId, plan: &Plan) {
     });
     let namespaces = plan.namespaces.create;
     global.log.debug(&format!("container {id}: new namespaces {namespaces}, cgroup {cgroup}"));
-    if let Some(filter) = &plan.seccomp {
+    debug_filter(global, plan.seccomp.as_ref());
+}
+
+/// The same of the system call filter.
+pub(super) fn debug_filter(global: &Global, filter: Option<&Filter>) {
+    if let Some(filter) = filter {
         global.log.debug(&format!("seccomp filter flags: {}", filter.flags()));
         let unknown = filter.unknown_names().join(" ");
         global.log.debug(&format!("seccomp: {} instructions, unknown names: [{unknown}]", filter.instructions()));

@@ -1,6 +1,6 @@
 //! `exec`: one more process in a container.
 
-use super::create::preserved;
+use super::create::{debug_filter, preserved};
 use super::run::follow;
 use super::{ExecArgs, Global, observe, wrong_state};
 use crate::bundle::{Kept, ProcessFile};
@@ -30,12 +30,19 @@ pub(super) fn exec(global: &Global, args: &ExecArgs) -> Result<u8> {
     let inherited = preserved(args.preserve_fds)?;
     let pid_file = args.pid_file.as_deref().map(PidFile::plan).transpose()?;
     let entry = global.find(&args.id)?;
-    let live = joinable(observe(&entry, entry.load()?)?, args.ignore_paused)?;
-    if !entry.has_gate()? {
+    let container = observe(&entry, entry.load()?)?;
+    // Known of each but a paused one, which may be either.
+    let started = match container.status() {
+        Status::Paused => !entry.has_gate()?,
+        status => status != Status::Created,
+    };
+    let live = joinable(container, args.ignore_paused)?;
+    if started {
         wait_for_program(&live)?;
     }
     let host = Host::read()?;
     let (mut plan, container) = plan_and_open(&entry, live, args, inherited, &host)?;
+    debug(global, &plan, &container);
     let console = Console::of(plan.process.terminal.as_mut(), args.console_socket.as_deref())?;
     let pidfd_socket = args.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
     let signals = Signals::block()?;
@@ -57,7 +64,15 @@ pub(super) fn exec(global: &Global, args: &ExecArgs) -> Result<u8> {
         done.init.release();
         return Ok(0);
     }
-    follow(global, &mut done.init, &signals, done.relay, &done.early_signals)
+    follow(global, &mut done.init, &signals, done.relay, &done.early_signals, None)
+}
+
+/// What was decided, for developers.
+fn debug(global: &Global, plan: &Plan, container: &exec::Container) {
+    let exec::Container { record, target, .. } = container;
+    let cgroup = record.cgroup.as_deref().unwrap_or("none");
+    global.log.debug(&format!("exec in container {}: joining namespaces {}, cgroup {cgroup}", record.id, target.kinds));
+    debug_filter(global, plan.seccomp.as_ref());
 }
 
 /// The container, if a process can be added to it.

@@ -23,7 +23,7 @@ pub use list::ListFormat;
 pub use ps::PsArgs;
 pub use update::UpdateArgs;
 
-use crate::cgroup::{CgroupPath, Existing};
+use crate::cgroup::{CgroupPath, Existing, frozen};
 use crate::container::id::ContainerId;
 use crate::container::record::Record;
 use crate::container::status::Container;
@@ -274,8 +274,8 @@ fn needed_cgroup(record: &Record, command: &str) -> Result<Option<Existing>> {
 
 /// What state a container is in.
 fn observe(entry: &Entry, record: Record) -> Result<Container> {
-    Container::observe(entry, record, |record| match cgroup(record)? {
-        Some(cgroup) => cgroup.frozen(),
+    Container::observe(entry, record, |record| match &record.cgroup {
+        Some(path) => frozen(&CgroupPath::try_from(path.clone())?),
         None => Ok(false),
     })
 }

@@ -8,6 +8,7 @@ use crate::error::{ErrorKind, Result};
 use crate::hooks::Place;
 use crate::parent::console::Relay;
 use crate::parent::init_process::InitProcess;
+use crate::parent::notify::Notify;
 use crate::parent::wait;
 use crate::sys::reap;
 use crate::sys::signal::Signals;
@@ -20,14 +21,19 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> Result<u8> {
         // What the container leaves behind comes to us, and not to an ancestor that doesn't expect it.
         reap::become_subreaper()?;
     }
-    let made = make(global, &args.create, attachment)?;
-    if let Err(error) = poststart(&made).and_then(|()| made.write_pid_file()) {
+    let mut made = make(global, &args.create, attachment)?;
+    let started = poststart(&made).and_then(|()| match attachment {
+        Attachment::Foreground => Ok(()),
+        _ => until_ready(&mut made),
+    });
+    if let Err(error) = started.and_then(|()| made.write_pid_file()) {
         return Err(made.undo(global, error));
     }
     made.warn(global);
     // Not only when the container ends.
     global.log.settle();
     if attachment == Attachment::Detached {
+        tell_failure(global, made.notify.take());
         made.keep();
         return Ok(0);
     }
@@ -44,11 +50,28 @@ fn poststart(made: &Made) -> Result<()> {
     run_poststart(record, &Place { interrupt: Some(ending.as_fd()), ..ON_HOST })
 }
 
+/// Waits until the program has told that it is ready, if the caller is a service manager that wants to know.
+fn until_ready(made: &mut Made) -> Result<()> {
+    let Some(notify) = &mut made.notify else { return Ok(()) };
+    let ending = made.signals.ending()?;
+    let init = &made.launched.init;
+    notify.wait(init.pidfd(), init.pid, Some(ending.as_fd()))
+}
+
+/// Tells why the service manager may not have heard that the container is ready: no failure of the container's.
+pub(super) fn tell_failure(global: &Global, notify: Option<Notify>) {
+    if let Some(error) = notify.and_then(Notify::failure) {
+        global.log.warning(&error.to_string());
+    }
+}
+
 /// Waits for the program's end; then everything but, with `keep`, the cgroup and the state directory is gone.
 fn foreground(global: &Global, mut made: Made, keep: bool) -> Result<u8> {
     let relay = made.launched.relay.take();
     let early = std::mem::take(&mut made.launched.early_signals);
-    let status = follow(global, &mut made.launched.init, &made.signals, relay, &early)?;
+    let mut notify = made.notify.take();
+    let status = follow(global, &mut made.launched.init, &made.signals, relay, &early, notify.as_mut())?;
+    tell_failure(global, notify);
     let record = made.launched.record.clone();
     let entry = made.keep();
     if !keep {
@@ -71,8 +94,9 @@ pub(super) fn follow(
     signals: &Signals,
     relay: Option<Relay>,
     early: &[i32],
+    notify: Option<&mut Notify>,
 ) -> Result<u8> {
-    let ended = wait::wait(process, signals, relay, early)?;
+    let ended = wait::wait(process, signals, relay, early, notify)?;
     if let Some(error) = &ended.lost_output {
         global.log.warning(&error.to_string());
     }

@@ -135,7 +135,10 @@ pub fn start_time(pid: i32) -> Result<Option<u64>> {
 
 /// The kernel's boot id, where procfs has one.
 pub fn boot_id() -> Option<String> {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim_end().to_owned())
+    let mut text = [0; 64];
+    let file = fs::open("/proc/sys/kernel/random/boot_id", Access::Read).ok()?;
+    let length = fs::read(&file, &mut text).ok()?;
+    std::str::from_utf8(&text[..length]).ok().map(|id| id.trim_end().to_owned())
 }
 
 fn stat(pid: i32) -> Result<Option<Stat>> {

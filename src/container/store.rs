@@ -7,8 +7,10 @@ use super::id::ContainerId;
 use super::record::Record;
 use crate::error::{Context, Error, ErrorKind, Result, phrase};
 use crate::sys::fs::{self, Access, DeviceNumber, NodeKind, Resolve};
+use crate::sys::this_process::unmasked;
 use crate::sys::{Errno, machine};
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -21,6 +23,10 @@ const STATE_DRAFT: &str = ".state.json.new";
 const CONFIG: &str = "config.json";
 /// The pipe at which the init process waits for `start`.
 const GATE: &str = "exec.fifo";
+/// The directory that the container gets to see, with the socket for word of its readiness.
+const NOTIFY: &str = "notify";
+/// That socket.
+pub const NOTIFY_SOCKET: &str = "notify.sock";
 /// The files here are far smaller; more is refused.
 const LARGEST_FILE: usize = 16 << 20;
 
@@ -69,6 +75,11 @@ impl Root {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where [`Claim::make_notify`] makes the directory for the container `id`.
+    pub fn notify_path(&self, id: &ContainerId) -> PathBuf {
+        self.path.join(id.as_str()).join(NOTIFY)
     }
 
     /// The containers in it; `None` when there is no such directory.
@@ -319,6 +330,14 @@ impl Entry {
         fs::unlink_at(&self.dir, GATE)
     }
 
+    /// The directory for the socket by which the container tells that it is ready, if `create` made one.
+    pub fn notify(&self) -> Result<Option<OwnedFd>> {
+        match fs::open_at(&self.dir, NOTIFY, Access::Dir, Resolve::Beneath) {
+            Err(error) if error.is(Errno::ENOENT) => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
     /// Removes the directory with what is in it. What is gone already is fine.
     pub fn remove(&self) -> Result<()> {
         /// A `create` that is at work on the same id, and about to notice, writes a few files at most.
@@ -339,7 +358,7 @@ impl Entry {
     fn empty(&self) -> Result<()> {
         for name in fs::names(&self.dir)? {
             allow_missing(match fs::unlink_at(&self.dir, &name) {
-                Err(error) if error.is(Errno::EISDIR) => fs::rmdir_at(&self.dir, &name),
+                Err(error) if error.is(Errno::EISDIR) => remove_tree(&self.dir, &name),
                 result => result,
             })?;
         }
@@ -367,6 +386,13 @@ impl Entry {
             _ => false,
         }
     }
+}
+
+/// Removes a directory, and follows no link in it: a container without privileges of its caller's own may have been at
+/// work in `notify`.
+fn remove_tree(dir: &OwnedFd, name: &OsStr) -> Result<()> {
+    let path = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name);
+    std::fs::remove_dir_all(path).map_err(|error| Error::io(format!("remove {}", name.display()), &error))
 }
 
 fn allow_missing(result: Result<()>) -> Result<()> {
@@ -400,6 +426,13 @@ impl Claim {
     pub fn open_gate(&self) -> Result<OwnedFd> {
         fs::mknod_at(&self.entry.dir, GATE, NodeKind::Fifo, 0o600, DeviceNumber::default())?;
         fs::open_at(&self.entry.dir, GATE, Access::ReadWrite, Resolve::Beneath)
+    }
+
+    /// Makes the directory for the socket by which the container tells that it is ready. Every user of the container
+    /// may look into it, though not reach it through ours.
+    pub fn make_notify(&self) -> Result<OwnedFd> {
+        unmasked(|| fs::mkdir_at(&self.entry.dir, NOTIFY, 0o755))?;
+        fs::open_at(&self.entry.dir, NOTIFY, Access::Dir, Resolve::Beneath)
     }
 
     /// The container stands: its directory stays.

@@ -6,6 +6,7 @@ pub mod exec;
 mod idmap;
 pub mod init_process;
 pub mod launch;
+pub mod notify;
 pub mod pid_file;
 pub mod pidfd_socket;
 pub mod prepare;

@@ -2,11 +2,12 @@
 
 use super::console::{Relay, Usable};
 use super::init_process::InitProcess;
+use super::notify::Notify;
 use crate::error::{Error, Result};
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::poll::{Interest, poll};
 use crate::sys::signal::{Signals, number};
-use crate::sys::{reap, stdio};
+use crate::sys::{reap, stdio, this_process};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// How the init process ended, and why output of it may be missing.
@@ -22,8 +23,15 @@ pub struct Ended {
 ///
 /// Every signal that reaches us goes on to it, except SIGCHLD and, with a terminal, SIGWINCH. `early` holds those that
 /// came before the process was there. When our own terminal is gone, or our stdout takes nothing any more, the
-/// container's terminal is hung up, and it is the container's to end by that.
-pub fn wait(init: &mut InitProcess, signals: &Signals, mut relay: Option<Relay>, early: &[i32]) -> Result<Ended> {
+/// container's terminal is hung up, and it is the container's to end by that. For the service manager that `notify`
+/// talks to the service is this process of ours.
+pub fn wait(
+    init: &mut InitProcess,
+    signals: &Signals,
+    mut relay: Option<Relay>,
+    early: &[i32],
+    mut notify: Option<&mut Notify>,
+) -> Result<Ended> {
     for &signal in early {
         handle(init.pidfd(), signal, relay.as_ref())?;
     }
@@ -31,7 +39,8 @@ pub fn wait(init: &mut InitProcess, signals: &Signals, mut relay: Option<Relay>,
     loop {
         let mut wanted = vec![(init.pidfd().as_fd(), Interest::Read), (signals.as_fd(), Interest::Read)];
         wanted.extend(relay.iter().flat_map(Relay::wants));
-        let ready = poll(&wanted, None)?;
+        wanted.extend(notify.as_deref().and_then(Notify::wants));
+        let ready = poll(&wanted, notify.as_deref().and_then(Notify::left))?;
         let usable = |own: BorrowedFd<'_>| {
             wanted.iter().zip(&ready).any(|((fd, _), ready)| *ready && fd.as_raw_fd() == own.as_raw_fd())
         };
@@ -41,6 +50,9 @@ pub fn wait(init: &mut InitProcess, signals: &Signals, mut relay: Option<Relay>,
         while let Some(signal) = signals.next()? {
             handle(init.pidfd(), signal, relay.as_ref())?;
         }
+        if let Some(notify) = &mut notify {
+            notify.pump(this_process::pid());
+        }
         if let Some(Err(error)) = relay.as_mut().map(|relay| relay.pump(usable)) {
             lost_output = Some(error);
             relay = None;
@@ -49,6 +61,9 @@ pub fn wait(init: &mut InitProcess, signals: &Signals, mut relay: Option<Relay>,
             let exit = init.reap()?;
             if let Some(Err(error)) = relay.map(|mut relay| relay.drain()) {
                 lost_output = Some(error);
+            }
+            if let Some(notify) = notify {
+                notify.settle(this_process::pid())?;
             }
             return Ok(Ended { exit, lost_output });
         }

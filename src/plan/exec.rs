@@ -114,6 +114,7 @@ fn plan_process(spec: &Process, input: &Input<'_>, warnings: &mut Vec<String>) -
         keyring: input.keyring,
         annotations: input.container.annotations().as_ref(),
         inherited: input.inherited,
+        environment: &[],
         linux: input.container.linux().as_ref(),
     };
     let mut process = process::plan(spec, &planned, warnings)?;
@@ -184,7 +185,7 @@ fn changed(mut process: Process, changes: &Changes, warnings: &mut Vec<String>) 
         process.user_mut().additional_gids_mut().get_or_insert_default().push(gid);
     }
     for variable in &changes.env {
-        env::plan(std::slice::from_ref(variable), Inherited::default())
+        env::plan(std::slice::from_ref(variable), &[], Inherited::default())
             .map_err(|error| error.in_file("").context(format!("--env {variable}")))?;
     }
     process.env_mut().get_or_insert_default().extend(changes.env.iter().cloned());
@@ -249,3 +250,6 @@ fn no_capabilities() -> LinuxCapabilities {
     sets.set_bounding(None).set_effective(None).set_permitted(None).set_inheritable(None).set_ambient(None);
     sets
 }
+
+#[cfg(test)]
+mod tests;

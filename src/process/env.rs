@@ -20,13 +20,13 @@ pub struct Environment {
     listen_fds: u32,
 }
 
-/// Plans `process.env`. Of variables that occur twice the last one counts.
+/// Plans `process.env`. Of variables that occur twice the last one counts, and those `added` count more.
 ///
 /// # Errors
 /// A variable without `=` or without name, or with a NUL byte.
-pub fn plan(variables: &[String], inherited: Inherited) -> Result<Environment> {
-    let mut seen = HashSet::new();
-    let mut kept = Vec::with_capacity(variables.len());
+pub fn plan(variables: &[String], added: &[String], inherited: Inherited) -> Result<Environment> {
+    let mut seen: HashSet<&str> = added.iter().filter_map(|own| own.split_once('=')).map(|own| own.0).collect();
+    let mut kept = Vec::with_capacity(variables.len() + added.len());
     for (index, variable) in variables.iter().enumerate().rev() {
         let refuse = |why: &str| Error::config(format!("process.env[{index}]"), why);
         let Some((name, _)) = variable.split_once('=') else {
@@ -44,6 +44,7 @@ pub fn plan(variables: &[String], inherited: Inherited) -> Result<Environment> {
         }
     }
     kept.reverse();
+    kept.extend_from_slice(added);
     Ok(Environment { variables: kept, listen_fds: inherited.listen })
 }
 
@@ -117,7 +118,7 @@ mod tests {
 
     fn check(variables: &[&str], listen: u32, expected: std::result::Result<&[&str], &str>) {
         let variables: Vec<String> = variables.iter().map(|variable| (*variable).to_owned()).collect();
-        let planned = plan(&variables, Inherited { listen, preserved: 0 });
+        let planned = plan(&variables, &[], Inherited { listen, preserved: 0 });
         let planned = planned.map(|environment| environment.variables).map_err(|error| error.to_string());
         let expected = expected.map(|list| list.iter().map(|it| (*it).to_owned()).collect());
         assert_eq!(planned, expected.map_err(|text| format!("config.json: {text}")));
@@ -136,9 +137,15 @@ mod tests {
 
     #[test]
     fn the_first_value_found_is_the_only_one() {
-        let environment = plan(&["PATHS=/x".into(), "PATH=/a:/b".into()], Inherited::default()).unwrap();
+        let environment = plan(&["PATHS=/x".into(), "PATH=/a:/b".into()], &[], Inherited::default()).unwrap();
         assert_eq!(environment.get("PATH"), Some("/a:/b"));
         assert_eq!(environment.get("HOME"), None);
+    }
+
+    #[test]
+    fn what_is_added_counts_more() {
+        let (own, added) = (["A=1", "B=2", "C=3"].map(str::to_owned), ["B=x".to_owned(), "D=y".to_owned()]);
+        assert_eq!(plan(&own, &added, Inherited::default()).unwrap().variables(), ["A=1", "C=3", "B=x", "D=y"]);
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct Input<'a> {
     pub keyring: bool,
     /// The descriptors to pass on.
     pub inherited: fds::Inherited,
+    /// Variables beside those of the `process` block, which count more.
+    pub environment: &'a [String],
     /// The annotations of config.json.
     pub annotations: Option<&'a HashMap<String, String>>,
     /// The `linux` block, for the personality.
@@ -87,7 +89,7 @@ pub fn plan(spec: &Process, input: &Input<'_>, warnings: &mut Vec<String>) -> Re
     Ok(Plan {
         program: program::plan(spec.args().as_ref())?,
         cwd: cwd::plan(spec.cwd())?,
-        environment: env::plan(spec.env().as_deref().unwrap_or_default(), input.inherited)?,
+        environment: env::plan(spec.env().as_deref().unwrap_or_default(), input.environment, input.inherited)?,
         identity: identity::plan(spec.user(), input)?,
         capabilities: caps::plan(spec.capabilities().as_ref(), input, warnings)?,
         rlimits: rlimits::plan(spec.rlimits().as_deref().unwrap_or_default())?,
@@ -138,6 +140,7 @@ pub(crate) mod tests {
             gid_ranges: None,
             keyring: true,
             inherited: fds::Inherited::default(),
+            environment: &[],
             annotations: None,
             linux: None,
         }

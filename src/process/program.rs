@@ -125,7 +125,7 @@ mod tests {
     fn candidates_come_from_the_last_path() {
         let program = plan(Some(&vec!["sh".to_owned()])).unwrap();
         let variables = ["PATH=/x".to_owned(), "PATH=/usr/bin::/bin/:rel".to_owned()];
-        let environment = env::plan(&variables, Inherited::default()).unwrap();
+        let environment = env::plan(&variables, &[], Inherited::default()).unwrap();
         assert_eq!(program.candidates(&environment).collect::<Vec<_>>(), ["/usr/bin/sh", "/bin/sh", "rel/sh"]);
         assert_eq!(program.candidates(&Environment::default()).count(), 0);
     }

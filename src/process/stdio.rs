@@ -18,24 +18,25 @@ fn is_null(fd: impl AsFd) -> Result<bool> {
     Ok(fs::stat(fd)?.is_char(1, 3))
 }
 
-/// Whether one of them is `/dev/null`, for which [`replace_null`] wants the container's.
-pub fn has_null() -> Result<bool> {
-    Ok(each(|_, fd| is_null(fd))?.contains(&true))
+/// Which of them are `/dev/null`, for which [`replace_nulls`] wants the container's.
+pub fn nulls() -> Result<[bool; 3]> {
+    each(|_, fd| is_null(fd))
 }
 
-/// Puts the container's `/dev/null`, open for reading and writing, in place of the host's: the user must own what it
-/// reopens, and a label must fit.
+/// Puts the container's `/dev/null`, open for reading and writing, in place of the host's, which `nulls` are: the user
+/// must own what it reopens, and a label must fit.
 ///
 /// # Errors
 /// When `null` is something else: a container must not choose where its output goes (CVE-2025-31133).
-pub fn replace_null(me: &InChild, null: impl AsFd) -> Result<()> {
+pub fn replace_nulls(me: &InChild, nulls: [bool; 3], null: impl AsFd) -> Result<()> {
     if !is_null(&null)? {
         return Err(Error::new(
             ErrorKind::Denied,
             "container's /dev/null is invalid: it is not the character device 1:3",
         ));
     }
-    each(|which, fd| if is_null(fd)? { this_process::dup2(me, &null, which) } else { Ok(()) }).map(drop)
+    let mut nulls = nulls.into_iter();
+    each(|which, _| if nulls.next() == Some(true) { this_process::dup2(me, &null, which) } else { Ok(()) }).map(drop)
 }
 
 /// Gives the standard descriptors to the user `uid`, so that it can reopen `/proc/self/fd/1`. The group stays.

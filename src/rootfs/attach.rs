@@ -18,8 +18,8 @@ pub struct Mounted {
     /// The root of the procfs at the container's /proc, by the descriptor it was mounted with: trusted, whatever the
     /// path leads to. `None` when the configuration mounts none.
     pub proc: Option<OwnedFd>,
-    /// Mounts that [`Prepared::finish`] makes read-only, with their place in `mounts`.
-    late_read_only: Vec<(usize, OwnedFd)>,
+    /// Mounts that [`Prepared::finish`] makes read-only, with the field that asks for it.
+    late_read_only: Vec<(String, OwnedFd)>,
 }
 
 impl Prepared {
@@ -49,7 +49,7 @@ impl Prepared {
                     if plan.destination.is("proc") {
                         mounted.proc = Some(mount);
                     } else if plan.late_read_only {
-                        mounted.late_read_only.push((plan.index, mount));
+                        mounted.late_read_only.push((plan.field.clone(), mount));
                     }
                 }
             }
@@ -71,12 +71,12 @@ impl Prepared {
     /// Makes read-only what had to stay writable for the steps before: `/dev` and tmpfs mounts with `ro`.
     ///
     /// # Errors
-    /// The errno of mount_setattr(2), with the mount's place in `mounts`.
+    /// The errno of mount_setattr(2), with the mount's field.
     pub fn finish(&self, _: &InChild, mounted: &Mounted) -> Result<()> {
-        for (index, mount) in &mounted.late_read_only {
+        for (field, mount) in &mounted.late_read_only {
             let read_only = Attributes::NONE.with(Attribute::READ_ONLY);
             mount::set_attributes(mount, read_only, None, Depth::Top)
-                .with_context(|| format!("mounts[{index}]: make it read-only"))?;
+                .with_context(|| format!("{field}: make it read-only"))?;
         }
         Ok(())
     }
@@ -177,7 +177,7 @@ fn unknown_type(plan: &MountPlan, fstype: &str, error: Error) -> Error {
         "bind" | "rbind" | "none" | "" => "; a bind mount needs the option \"bind\" or \"rbind\"",
         _ => "",
     };
-    let text = format!("mounts[{}].type: the kernel knows no filesystem \"{fstype}\"{advice}", plan.index);
+    let text = format!("{}.type: the kernel knows no filesystem \"{fstype}\"{advice}", plan.field);
     error.phrased(text).of_kind(ErrorKind::InvalidConfig)
 }
 
@@ -191,7 +191,7 @@ fn explain(
     value: Option<&str>,
 ) -> Error {
     if !error.is(Errno::EINVAL) {
-        return error.context(format!("mounts[{}].options: \"{key}\"", plan.index));
+        return error.context(format!("{}.options: \"{key}\"", plan.field));
     }
     let messages = filesystem.messages();
     let option = value.map_or_else(|| key.to_owned(), |value| format!("{key}={value}"));
@@ -201,7 +201,7 @@ fn explain(
         let why = messages.iter().map(|message| format!(": {message}")).collect::<String>();
         format!("the {fstype} filesystem refuses the option \"{option}\"{why}")
     };
-    error.phrased(format!("mounts[{}].options: {told}", plan.index)).of_kind(ErrorKind::InvalidConfig)
+    error.phrased(format!("{}.options: {told}", plan.field)).of_kind(ErrorKind::InvalidConfig)
 }
 
 /// Lets nothing but a procfs be mounted on /proc and nothing but a few files inside it, wherever links led

@@ -26,6 +26,7 @@ mod root;
 mod userns;
 
 pub use attach::Mounted;
+pub use mounts::NOTIFY;
 pub use named::Named;
 pub use options::names as mount_option_names;
 pub use prepare::{Prepared, Sources, prepare};
@@ -83,6 +84,8 @@ pub struct Input<'a> {
     pub pivot: bool,
     /// Whether hooks run between `enter` and `pivot`.
     pub hooks: bool,
+    /// A directory of the host's to show at [`NOTIFY`].
+    pub notify: Option<&'a Path>,
 }
 
 /// All about the root filesystem in numbers and paths; made by [`plan`].
@@ -227,6 +230,7 @@ pub(crate) mod tests {
             gid_ranges: user_namespace.then_some(&[(0, 1)]),
             pivot: true,
             hooks: false,
+            notify: None,
         };
         plan(&input, &mut Vec::new())
     }

@@ -12,8 +12,8 @@ use std::path::{Component, Path, PathBuf};
 /// One mount, planned.
 #[derive(Debug, Clone)]
 pub struct MountPlan {
-    /// Its place in `mounts`, for errors.
-    pub(crate) index: usize,
+    /// What asks for it, for errors: its place in the configuration, such as `mounts[3]`.
+    pub(crate) field: String,
     /// Where it goes.
     pub(crate) destination: ContainerPath,
     /// What is mounted.
@@ -84,10 +84,13 @@ impl MountPlan {
 
     /// What an error about this mount starts with; shims show it to users.
     pub(super) fn failure(&self) -> String {
-        let Self { source, destination, index, .. } = self;
-        format!("error mounting \"{}\" to rootfs at \"{destination}\" (mounts[{index}])", source.display())
+        let Self { source, destination, field, .. } = self;
+        format!("error mounting \"{}\" to rootfs at \"{destination}\" ({field})", source.display())
     }
 }
+
+/// Where the container finds the directory of [`Input::notify`].
+pub const NOTIFY: &str = "/run/notify";
 
 /// The only paths below /proc that may be mounted on: LXCFS and FIPS. Without leading slash.
 pub(super) const PROC_FILES: &[&str] = &[
@@ -105,50 +108,67 @@ pub(super) const PROC_FILES: &[&str] = &[
 
 /// Plans all mounts of a root filesystem that is at `rootfs` on the host.
 pub(super) fn plan(input: &Input<'_>, rootfs: &Path, warnings: &mut Vec<String>) -> Result<Vec<MountPlan>> {
-    let mounts = input.mounts.unwrap_or_default();
-    mounts.iter().enumerate().map(|(index, mount)| plan_one(index, mount, input, rootfs, warnings)).collect()
+    let mut plans = Vec::new();
+    for (index, mount) in input.mounts.unwrap_or_default().iter().enumerate() {
+        plans.push(plan_one(format!("mounts[{index}]"), mount, input, rootfs, warnings)?);
+    }
+    if let Some(source) = input.notify {
+        plans.push(plan_one("NOTIFY_SOCKET".to_owned(), &notify_mount(source), input, rootfs, warnings)?);
+    }
+    Ok(plans)
+}
+
+/// Shows the directory with the socket for readiness messages.
+fn notify_mount(source: &Path) -> spec::Mount {
+    let mut mount = spec::Mount::default();
+    mount.set_destination(PathBuf::from(NOTIFY));
+    mount.set_source(Some(source.to_owned()));
+    mount.set_typ(None);
+    mount.set_options(Some(["bind", "nosuid", "noexec", "nodev", "ro"].map(str::to_owned).to_vec()));
+    mount
 }
 
 fn plan_one(
-    index: usize,
+    field: String,
     mount: &spec::Mount,
     input: &Input<'_>,
     rootfs: &Path,
     warnings: &mut Vec<String>,
 ) -> Result<MountPlan> {
-    let destination = destination(index, mount.destination(), rootfs, warnings)?;
+    let destination = destination(&field, mount.destination(), rootfs, warnings)?;
     let words = mount.options().as_deref().unwrap_or_default();
-    let field = format!("mounts[{index}].options");
+    let of_options = format!("{field}.options");
     if let Some(word) = words.iter().find(|word| word.contains('\0')) {
-        return Err(Error::config(&field, format!("{word:?} contains a NUL byte")));
+        return Err(Error::config(&of_options, format!("{word:?} contains a NUL byte")));
     }
-    let options = options::parse(words)
-        .map_err(|(word, why)| Error::config(&field, format!("\"{word}\": {why}")).of_kind(ErrorKind::Unsupported))?;
-    check_mappings(index, mount, &options)?;
+    let options = options::parse(words).map_err(|(word, why)| {
+        Error::config(&of_options, format!("\"{word}\": {why}")).of_kind(ErrorKind::Unsupported)
+    })?;
+    check_mappings(&field, mount, &options)?;
     let source = mount.source().as_deref().unwrap_or(Path::new("")).as_os_str().to_owned();
     if source.as_bytes().contains(&0) {
-        return Err(Error::config(format!("mounts[{index}].source"), "contains a NUL byte"));
+        return Err(Error::config(format!("{field}.source"), "contains a NUL byte"));
     }
     let fstype = mount.typ().as_deref().unwrap_or_default();
     let Options { bind, mut attributes, recursive, mut superblock, propagation, data } = options;
     let what = match (bind, fstype) {
         (Some(depth), _) => {
-            refuse_data(&field, &data, "bind mounts cannot have any filesystem-specific options applied")?;
-            let source = bind_source(index, &source, input.bundle)?;
+            refuse_data(&of_options, &data, "bind mounts cannot have any filesystem-specific options applied")?;
+            let source = bind_source(&field, &source, input.bundle)?;
             match inside(rootfs, &source) {
                 Some(source) => What::Inside { source, depth },
                 None => What::Bind { source, depth },
             }
         }
         (None, "cgroup" | "cgroup2") if !input.cgroup_namespace => {
-            refuse_data(&field, &data, "the host's cgroup mount takes no options of the filesystem")?;
+            refuse_data(&of_options, &data, "the host's cgroup mount takes no options of the filesystem")?;
             What::HostCgroup
         }
         (None, "cgroup") => What::Filesystem { fstype: "cgroup2".to_owned(), superblock: Vec::new(), data },
         (None, _) => What::Filesystem { fstype: fstype.to_owned(), superblock: Vec::new(), data },
     };
     let mut plan =
-        MountPlan { index, destination, what, source, attributes, recursive, propagation, late_read_only: false };
+        MountPlan { field, destination, what, source, attributes, recursive, propagation, late_read_only: false };
     userns::check(&plan, input)?;
     check_proc(&plan)?;
     if let What::Filesystem { fstype, superblock: flags, .. } = &mut plan.what {
@@ -165,8 +185,8 @@ fn plan_one(
 }
 
 /// Where a mount goes: a path in the container, which may be given as the path that it has on the host.
-fn destination(index: usize, path: &Path, rootfs: &Path, warnings: &mut Vec<String>) -> Result<ContainerPath> {
-    let field = || format!("mounts[{index}].destination");
+fn destination(field: &str, path: &Path, rootfs: &Path, warnings: &mut Vec<String>) -> Result<ContainerPath> {
+    let field = || format!("{field}.destination");
     let cleaned = ContainerPath::new(path).ok_or_else(|| Error::config(field(), "contains a NUL byte"))?;
     let on_host = inside(rootfs, path);
     let destination = on_host.clone().unwrap_or(cleaned);
@@ -187,7 +207,7 @@ fn inside(rootfs: &Path, path: &Path) -> Option<ContainerPath> {
     plain.then(|| ContainerPath::new(below)).flatten()
 }
 
-fn check_mappings(index: usize, mount: &spec::Mount, options: &Options) -> Result<()> {
+fn check_mappings(field: &str, mount: &spec::Mount, options: &Options) -> Result<()> {
     let given = |list: &Option<Vec<spec::LinuxIdMapping>>| list.as_ref().is_some_and(|list| !list.is_empty());
     let (uid, gid) = (given(mount.uid_mappings()), given(mount.gid_mappings()));
     if !uid && !gid {
@@ -195,9 +215,9 @@ fn check_mappings(index: usize, mount: &spec::Mount, options: &Options) -> Resul
     }
     if uid != gid {
         let advice = "id-mapped mounts must have both uid and gid mappings specified";
-        return Err(Error::config(format!("mounts[{index}]"), advice));
+        return Err(Error::config(field, advice));
     }
-    let field = format!("mounts[{index}].uidMappings");
+    let field = format!("{field}.uidMappings");
     if options.bind.is_none() {
         return Err(Error::config(field, "id-mapped mounts are only supported for bind-mounts"));
     }
@@ -211,9 +231,9 @@ fn refuse_data(field: &str, data: &[Datum], why: &str) -> Result<()> {
     }
 }
 
-fn bind_source(index: usize, source: &OsString, bundle: &Path) -> Result<PathBuf> {
+fn bind_source(field: &str, source: &OsString, bundle: &Path) -> Result<PathBuf> {
     if source.is_empty() {
-        return Err(Error::config(format!("mounts[{index}].source"), "is missing; a bind mount needs one"));
+        return Err(Error::config(format!("{field}.source"), "is missing; a bind mount needs one"));
     }
     Ok(bundle.join(source))
 }
@@ -224,7 +244,7 @@ fn check_proc(plan: &MountPlan) -> Result<()> {
     let destination = &plan.destination;
     let refuse = |why: &str| {
         let text = format!("\"{destination}\" cannot be mounted because it is {why}");
-        Err(Error::config(format!("mounts[{}].destination", plan.index), text))
+        Err(Error::config(format!("{}.destination", plan.field), text))
     };
     if destination.is("proc") && !plan.is_bind() && plan.fstype() != Some("proc") {
         return refuse("not of type proc");

@@ -107,7 +107,7 @@ fn open_source(mount: &MountPlan, plan: &Plan) -> Result<Option<Tree>> {
 
 /// A bind mount whose source can't be opened.
 pub(super) fn unfulfilled(error: Error, mount: &MountPlan) -> Error {
-    error.context("failed to fulfil mount request").context(format!("mounts[{}].source", mount.index))
+    error.context("failed to fulfil mount request").context(format!("{}.source", mount.field))
 }
 
 /// Gives the detached mount `tree` the attributes and the propagation of `mount`.

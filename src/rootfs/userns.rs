@@ -21,7 +21,7 @@ pub(super) fn check(plan: &MountPlan, input: &Input<'_>) -> Result<()> {
             "{fstype} can't be mounted in a user namespace without a {shown} namespace of the container; \
              list one in linux.namespaces, or bind the host's"
         );
-        return Err(Error::config(format!("mounts[{}].type", plan.index), advice));
+        return Err(Error::config(format!("{}.type", plan.field), advice));
     }
     check_ids(plan, input)
 }
@@ -40,7 +40,7 @@ fn check_ids(plan: &MountPlan, input: &Input<'_>) -> Result<()> {
         let maps = |(first, size): &(u32, u32)| id.checked_sub(*first).is_some_and(|offset| offset < *size);
         if !ranges.iter().any(maps) {
             let why = format!("cannot specify {key}={id} mount option: {field} does not map {id}; remove it");
-            return Err(Error::config(format!("mounts[{}].options", plan.index), why));
+            return Err(Error::config(format!("{}.options", plan.field), why));
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! What uname(2) and the process's credentials tell.
 
+use super::fs::{self, Access};
 use crate::error::{Error, Result};
 
 /// The kernel's release, such as `6.1.0-18-amd64`.
@@ -21,7 +22,10 @@ pub fn effective_gid() -> u32 {
 /// Whether this process is in a user namespace other than the initial one: that one maps every id to itself. Without
 /// procfs it is taken for one, which costs privileges only.
 pub fn in_user_namespace() -> bool {
-    std::fs::read_to_string("/proc/self/uid_map").map_or(true, |map| !is_initial(&map))
+    // More than the one line of the initial map, so that a longer one shows.
+    let mut map = [0; 128];
+    let length = fs::open("/proc/self/uid_map", Access::Read).and_then(|file| fs::read(&file, &mut map));
+    length.map_or(true, |length| !is_initial(&String::from_utf8_lossy(&map[..length])))
 }
 
 fn is_initial(uid_map: &str) -> bool {

@@ -2,13 +2,16 @@
 
 use super::Errno;
 use super::fs::{self, Access};
+use super::this_process::unmasked;
 use crate::error::{Error, Result};
 use nix::cmsg_space;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, sendmsg,
 };
+use std::ffi::OsStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// The longest message that [`receive`] takes, in bytes.
@@ -97,7 +100,36 @@ pub fn connect_at_once(path: &Path) -> Result<OwnedFd> {
 /// As [`connect_at_once`], to a socket that has a name in the abstract namespace; see unix(7).
 pub fn connect_abstract(name: &[u8]) -> Result<OwnedFd> {
     let shown = format!("@{}", String::from_utf8_lossy(name));
-    connect_to(UnixAddr::new_abstract(name), SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, &shown)
+    connect_to(UnixAddr::new_abstract(name), SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, &shown)
+}
+
+/// Connects to the datagram socket at `address`, a path or, after `@`, a name in the abstract namespace, without waiting,
+/// now and for all that follows.
+///
+/// # Errors
+/// EPROTOTYPE for a socket of another type, EINVAL for what is neither.
+pub fn connect_datagram(address: &OsStr) -> Result<OwnedFd> {
+    let shown = address.display().to_string();
+    let address = match address.as_bytes() {
+        [b'@', name @ ..] => UnixAddr::new_abstract(name),
+        [b'/', ..] => UnixAddr::new(address),
+        _ => Err(Errno::EINVAL),
+    };
+    connect_to(address, SockType::Datagram, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, &shown)
+}
+
+/// Makes a datagram socket called `name` in the directory `dir`, which everybody may write to, and which is read without
+/// waiting.
+pub fn bind_datagram(dir: impl AsFd, name: &str) -> Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Datagram, flags, None)
+        .map_err(|errno| Error::sys("socket(AF_UNIX)", errno))?;
+    let failed = |errno| Error::sys(format!("bind {name}"), errno);
+    // However long the directory's own path is.
+    let path = format!("/proc/self/fd/{}/{name}", dir.as_fd().as_raw_fd());
+    let address = UnixAddr::new(path.as_str()).map_err(failed)?;
+    unmasked(|| nix::sys::socket::bind(socket.as_raw_fd(), &address)).map_err(failed)?;
+    Ok(socket)
 }
 
 fn connect_path(path: &Path, flags: SockFlag) -> Result<OwnedFd> {
@@ -108,12 +140,12 @@ fn connect_path(path: &Path, flags: SockFlag) -> Result<OwnedFd> {
         through = fs::open(path, Access::Path)?;
         UnixAddr::new(format!("/proc/self/fd/{}", through.as_raw_fd()).as_str())
     };
-    connect_to(address, flags, &path.display().to_string())
+    connect_to(address, SockType::Stream, flags, &path.display().to_string())
 }
 
-fn connect_to(address: nix::Result<UnixAddr>, flags: SockFlag, shown: &str) -> Result<OwnedFd> {
+fn connect_to(address: nix::Result<UnixAddr>, kind: SockType, flags: SockFlag, shown: &str) -> Result<OwnedFd> {
     let failed = |errno| Error::sys(format!("connect {shown}"), errno);
-    let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)
+    let socket = nix::sys::socket::socket(AddressFamily::Unix, kind, flags, None)
         .map_err(|errno| Error::sys("socket(AF_UNIX)", errno))?;
     nix::sys::socket::connect(socket.as_raw_fd(), &address.map_err(failed)?).map_err(failed)?;
     Ok(socket)

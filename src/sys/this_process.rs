@@ -470,6 +470,14 @@ pub fn raise_hard_limit(resource: Resource, hard: u64) -> std::result::Result<()
     nix_setrlimit(resource, soft, hard).map_err(|errno| (current, failed(errno)))
 }
 
+/// Has what `make` makes get the permission bits that it asks for, whatever our caller's umask(2).
+pub fn unmasked<T>(make: impl FnOnce() -> T) -> T {
+    let callers = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+    let made = make();
+    nix::sys::stat::umask(callers);
+    made
+}
+
 /// Marks every descriptor from `first` on close-on-exec: what the caller left open must reach neither hooks nor the
 /// container (CVE-2024-21626).
 pub fn close_on_exec_from(first: u32) -> Result<()> {
