@@ -32,7 +32,8 @@ fn features_is_json_and_needs_nothing() {
     assert_eq!(features["linux"]["seccomp"]["enabled"], true);
     assert_eq!(features["linux"]["cgroup"]["v2"], true);
     if !is_peer() {
-        assert_eq!(features["linux"]["cgroup"]["v1"], false);
+        let cgroup = json!({"v1": false, "v2": true, "systemd": true, "systemdUser": true, "rdma": true});
+        assert_eq!(features["linux"]["cgroup"], cgroup);
         assert_eq!(features["annotations"]["org.opencontainers.runc.checkpoint.enabled"], "false");
     }
 }

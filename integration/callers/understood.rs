@@ -150,7 +150,7 @@ fn a_container_that_has_ended() {
 fn a_container_that_ends_during_kill() {
     let mut bundle = Bundle::new();
     bundle.script("sleep 0.05");
-    for _ in 0..5 {
+    for _ in 0..3 {
         bundle.start_with("run", &["-d"]).run().ok();
         let end = std::time::Instant::now() + crate::harness::patience(5);
         loop {
