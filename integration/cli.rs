@@ -1,7 +1,7 @@
-//! The command line as engines use it: flags in every spelling, exit statuses, logs.
+//! The command line as engines and people use it: flags in every spelling, help, usage errors and their statuses.
 
 use crate::harness::{Bundle, Invocation, Outcome, is_peer};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 
 fn bare(args: &[&str]) -> Outcome {
@@ -75,113 +75,140 @@ fn flags_in_every_spelling() {
     Invocation::runtime(&logs, ["--root", root, "run", &bundle.id, "-b", dir]).run().ok();
 }
 
-#[test]
-fn without_a_log_file_errors_are_lines_on_stderr() {
-    let bundle = Bundle::new();
-    let done = bundle.verb("state", &[]).exits(1);
-    assert!(done.stderr.contains("level=error") && done.stderr.contains("container does not exist"), "{done}");
-    assert!(done.stderr.starts_with("time=\""), "{done}");
-    assert_eq!(done.stdout, "");
-}
-
-fn with_log(bundle: &Bundle, format: &str, args: &[&str]) -> (Outcome, String) {
-    let log = bundle.logs().join("log");
-    let mut all = vec!["--log", log.to_str().unwrap(), "--log-format", format];
-    all.extend(args);
-    let done = bundle.onggi(&all);
-    (done, fs::read_to_string(log).unwrap_or_default())
+/// The commands that the help lists.
+fn commands() -> Vec<String> {
+    let help = bare(&["--help"]).ok().stdout;
+    let list = help.split("COMMANDS:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    list.lines().map(|line| line.split_whitespace().next().unwrap().trim_end_matches(',').to_owned()).collect()
 }
 
 #[test]
-fn json_log_is_what_the_shim_reads() {
-    let bundle = Bundle::new();
-    let (done, log) = with_log(&bundle, "json", &["state", &bundle.id]);
-    assert_eq!(done.exits(1).stderr.trim_end(), "container does not exist", "the bare text once more on stderr");
-    let last: Value = serde_json::from_str(log.lines().last().unwrap()).expect("one object a line");
-    assert_eq!((&last["level"], &last["msg"]), (&json!("error"), &json!("container does not exist")));
-    let time = last["time"].as_str().unwrap();
-    assert!(time.len() >= 20 && time.as_bytes()[10] == b'T', "RFC 3339: {time}");
-    let keys: Vec<&str> =
-        ["level", "msg", "time"].into_iter().filter(|key| log.contains(&format!("\"{key}\":"))).collect();
-    assert_eq!(keys.len(), 3);
-    let position = |key: &str| log.find(&format!("\"{key}\":")).unwrap();
-    assert!(position("level") < position("msg") && position("msg") < position("time"), "keys in order: {log}");
-}
-
-#[test]
-fn text_log_goes_to_the_file() {
-    let bundle = Bundle::new();
-    let (done, log) = with_log(&bundle, "text", &["state", &bundle.id]);
-    assert!(log.contains("level=error msg=\"container does not exist\""), "{log}");
-    assert_eq!(done.exits(1).stderr.trim_end(), "container does not exist");
-}
-
-#[test]
-fn log_is_appended_to() {
-    let bundle = Bundle::new();
-    with_log(&bundle, "json", &["state", &bundle.id]);
-    let (_, log) = with_log(&bundle, "json", &["state", &bundle.id]);
-    assert_eq!(log.lines().count(), 2, "{log}");
-}
-
-#[test]
-fn unopenable_log_is_an_error() {
-    let bundle = Bundle::new();
-    let log = bundle.path().join("no/such/dir/log");
-    bundle.onggi(&["--log", log.to_str().unwrap(), "list"]).exits(1).says("no such file or directory");
-}
-
-#[test]
-fn warnings_are_logged_and_do_not_reach_stderr() {
-    let mut bundle = Bundle::new();
-    bundle.args(&["/bin/true"]).set("/process/capabilities/bounding/-", json!("CAP_NO_SUCH"));
-    bundle.save();
-    let dir = bundle.path().to_str().unwrap().to_owned();
-    let (done, log) = with_log(&bundle, "json", &["run", "-b", &dir, &bundle.id]);
-    done.ok().quiet();
-    let warned = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let warned: Vec<_> = warned.filter(|entry| entry["level"] == "warning").collect();
-    assert!(warned.iter().any(|entry| entry["msg"].as_str().unwrap().contains("CAP_NO_SUCH")), "{log}");
-}
-
-#[test]
-fn debug_lines_go_to_the_log_alone() {
-    let mut bundle = Bundle::new();
-    bundle.args(&["/bin/echo", "hello"]);
-    bundle.save();
-    let dir = bundle.path().to_str().unwrap().to_owned();
-    let (done, log) = with_log(&bundle, "json", &["--debug", "run", "-b", &dir, &bundle.id]);
-    assert_eq!(done.ok().quiet().stdout, "hello\n");
-    assert!(log.contains("\"level\":\"debug\""), "{log}");
-}
-
-#[test]
-fn features_is_json_and_needs_nothing() {
-    let done = bare(&["features"]).ok().quiet();
-    assert!(done.stdout.starts_with("{\n    \"") && done.stdout.ends_with("}\n"), "indented by four spaces");
-    let features = done.json();
-    for key in ["ociVersionMin", "ociVersionMax", "hooks", "mountOptions", "linux"] {
-        assert!(!features[key].is_null(), "{key}");
+fn every_command_has_help_with_an_example() {
+    let commands = commands();
+    for name in
+        ["create", "delete", "events", "exec", "features", "help", "kill", "list", "pause", "ps", "resume", "run"]
+    {
+        assert!(commands.iter().any(|known| known == name), "{name}: {commands:?}");
     }
-    let kinds = features["linux"]["namespaces"].as_array().unwrap();
-    for kind in ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"] {
-        assert!(kinds.contains(&json!(kind)), "{kind}");
+    for name in commands.iter().filter(|name| *name != "help") {
+        let name = name.as_str();
+        let help = bare(&[name, "--help"]).ok().quiet().stdout;
+        for args in [[name, "-h"], ["help", name]] {
+            assert_eq!(bare(&args).ok().quiet().stdout, help);
+        }
+        if is_peer() {
+            continue;
+        }
+        let mut lines = help.lines();
+        assert_eq!(lines.next(), Some("NAME:"));
+        assert!(lines.next().unwrap().trim_start().starts_with(&format!("onggi {name} - ")), "{help}");
+        let example = help.split("EXAMPLE:\n").nth(1).unwrap();
+        assert!(example.trim().starts_with(&format!("onggi {name}")) && example.lines().count() == 1, "{help}");
     }
-    assert!(features["mountOptions"].as_array().unwrap().contains(&json!("rbind")));
-    assert_eq!(features["linux"]["seccomp"]["enabled"], true);
-    assert_eq!(features["linux"]["cgroup"]["v2"], true);
-    if !is_peer() {
-        assert_eq!(features["linux"]["cgroup"]["v1"], false);
-        assert_eq!(features["annotations"]["org.opencontainers.runc.checkpoint.enabled"], "false");
+    let help = bare(&["--help"]).ok().quiet().stdout;
+    for args in [&[][..], &["-h"], &["help"], &["h"]] {
+        assert_eq!(bare(args).ok().quiet().stdout, help);
     }
+    assert!(help.starts_with("NAME:\n"), "{help}");
 }
 
+/// What is wrong is said on stderr, and what would have been right on stdout.
 #[test]
-fn checkpoint_is_not_offered() {
+fn usage_errors_come_with_help() {
     if is_peer() {
         return;
     }
+    let done = bare(&["list", "--bogus"]).exits(1);
+    assert!(done.stderr.starts_with("Incorrect Usage: flag provided but not defined: -bogus\n"), "{done}");
+    assert!(done.stdout.starts_with("NAME:\n   onggi list - "), "{done}");
+    let done = bare(&["--bogus", "list"]).exits(1);
+    assert!(done.stdout.starts_with("NAME:\n   onggi - "), "{done}");
+    let done = bare(&["state"]).exits(1);
+    assert_eq!(done.stdout, "Incorrect Usage.\n");
+    // The log has the error all the same.
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let args = ["--log", log.to_str().unwrap(), "--log-format=json", "list", "--bogus"];
+    Invocation::runtime(dir.path(), args).run().exits(1);
+    let entry: serde_json::Value = serde_json::from_slice(&fs::read(log).unwrap()).unwrap();
+    assert_eq!((&entry["level"], &entry["msg"]), (&json!("error"), &json!("flag provided but not defined: -bogus")));
+}
+
+/// Wrong values are wrong for those alone that look at them, and nothing is done before the number of arguments is right.
+#[test]
+fn values_are_looked_at_by_who_uses_them() {
+    let mut bundle = Bundle::new();
+    bundle.asleep();
+    bundle.onggi(&["--rootless=garbage", "state", &bundle.id]).ok();
+    bundle.onggi(&["--criu", "/no/such", "state", &bundle.id]).ok();
+    bundle.onggi(&["delete", "-f", &bundle.id, "more"]).exits(1).says("\"delete\" requires exactly 1 argument(s)");
+    bundle.onggi(&["kill", &bundle.id, "KILL", "more"]).exits(1).says("\"kill\" requires a maximum of 2 argument(s)");
+    assert_eq!(bundle.status(), "running");
+    let path = bundle.path().to_str().unwrap();
+    let done = bundle.onggi(&["--rootless=garbage", "create", "-b", path, "other"]).exits(1);
+    done.says("invalid --rootless: garbage: use true, false or auto");
+    bundle.onggi(&["--log-level", "loud", "list"]).exits(1).says("invalid log-level: loud");
+    bundle.onggi(&["--cgroup-manager", "none", "list"]).exits(1).says("invalid cgroup-manager: none");
+}
+
+/// The short forms of youki, and crun's name for the configuration.
+#[test]
+fn names_from_other_runtimes() {
+    if is_peer() {
+        return;
+    }
+    let mut bundle = Bundle::new();
+    bundle.args(&["/bin/sleep", "1000"]);
+    fs::write(bundle.path().join("other.json"), bundle.config.to_string()).unwrap();
+    let (root, path, log) = (bundle.state_root(), bundle.path(), bundle.logs().join("log"));
+    let (root, path, log) = (root.to_str().unwrap(), path.to_str().unwrap(), log.to_str().unwrap());
+    let manager = if crate::harness::test_slice().is_some() { "systemd" } else { "cgroupfs" };
+    let pid_file = bundle.logs().join("pid");
+    let global = ["-r", root, "-l", log, "--cgroup-manager", manager];
+    let create = ["create", "-b", path, "-f", "other.json", "-p", pid_file.to_str().unwrap(), &bundle.id];
+    Invocation::runtime(&bundle.logs(), [&global[..], &create].concat()).run().ok().quiet();
+    assert_eq!(fs::read_to_string(pid_file).unwrap(), bundle.pid().to_string());
+    // It is the container's own configuration from now on.
+    bundle.verb("start", &[]).ok();
+    fs::remove_file(bundle.path().join("other.json")).unwrap();
+    bundle.exec(&[], &["true"]).ok();
+    bundle.verb("state", &["-bogus"]).exits(1);
+    Invocation::runtime(&bundle.logs(), [&global[..], &["state", "nosuch"]].concat()).run().exits(1);
+    assert!(fs::read_to_string(log).unwrap().contains("container does not exist"));
+}
+
+/// Errors name the file that they are about.
+#[test]
+fn another_configuration_is_named_in_errors() {
+    if is_peer() {
+        return;
+    }
+    let bundle = Bundle::new();
+    let path = bundle.path().to_str().unwrap();
+    let create = |config: &str| bundle.onggi(&["create", "--bundle", path, "--config", config, &bundle.id]).exits(1);
+    create("other.json").says("JSON specification file other.json not found");
+    let mut config = bundle.config.clone();
+    config["process"]["cwd"] = json!("relative");
+    let elsewhere = bundle.logs().join("elsewhere.json");
+    fs::write(&elsewhere, config.to_string()).unwrap();
+    create(elsewhere.to_str().unwrap()).says(&format!("{}: process.cwd", elsewhere.display()));
+    fs::write(bundle.path().join("other.json"), "{").unwrap();
+    create("other.json").says("other.json: ").says("line 1");
+}
+
+#[test]
+fn checkpoint_and_restore_are_not_offered() {
+    if is_peer() {
+        return;
+    }
+    let bundle = Bundle::new();
+    for args in [
+        &["checkpoint", &bundle.id][..],
+        &["restore", "--detach", "-no-subreaper", "--bundle", "/", &bundle.id],
+        &["init"],
+    ] {
+        bundle.onggi(args).exits(3).says(&format!("No help topic for '{}'", args[0]));
+    }
     // Podman and CRI-O probe for it this way.
-    let done = bare(&["checkpoint", "--help"]);
-    assert!(!done.status.success(), "{done}");
+    bare(&["checkpoint", "--help"]).exits(1);
 }

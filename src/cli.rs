@@ -5,12 +5,13 @@
 //! the id for some commands and never for others, and the texts and exit statuses of usage errors.
 
 mod duration;
+mod flags;
 mod reader;
 mod verbs;
 
 use crate::commands::Command;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::Format;
+use crate::log::{Format, Level};
 use clap::{Arg, ArgAction};
 use reader::{Flags, Positionals};
 use std::ffi::{OsStr, OsString};
@@ -23,12 +24,12 @@ const ABOUT: &str = "an OCI low-level container runtime for Linux";
 pub struct Globals {
     /// `--root`.
     pub root: Option<PathBuf>,
-    /// `--log`.
-    pub log: Option<PathBuf>,
+    /// `--log`, as typed.
+    pub log: Option<OsString>,
     /// `--log-format`.
     pub log_format: Format,
-    /// `--debug`.
-    pub debug: bool,
+    /// `--log-level`, or `--debug`.
+    pub log_level: Level,
     /// False with `--cgroup-manager disabled`.
     pub cgroup: bool,
     /// `--systemd-cgroup`, `--cgroup-manager systemd`.
@@ -140,13 +141,16 @@ fn globals(flags: &Flags) -> Result<Globals> {
     let refuse = |message: String| Err(Error::new(ErrorKind::InvalidArgument, message));
     let mut globals = Globals {
         root: flags.path("root"),
-        log: flags.path("log"),
+        log: flags.path("log").map(OsString::from),
         log_format: flags.text("log-format").map_or(Ok(Format::Text), |text| Format::parse(&text))?,
-        debug: flags.is_set("debug"),
+        log_level: flags.text("log-level").map_or(Ok(Level::default()), |text| Level::parse(&text))?,
         cgroup: true,
         systemd_cgroup: flags.is_set("systemd-cgroup"),
         rootless: flags.text("rootless"),
     };
+    if flags.is_set("debug") {
+        globals.log_level = Level::Debug;
+    }
     match flags.text("cgroup-manager").as_deref() {
         None => {}
         Some("cgroupfs") => globals.systemd_cgroup = false,
@@ -161,11 +165,13 @@ fn globals(flags: &Flags) -> Result<Globals> {
 
 fn global_definition() -> clap::Command {
     clap::Command::new("onggi").about(ABOUT).args([
-        value("root", "DIR", "where containers are kept, best on a tmpfs (/run/onggi, or $XDG_RUNTIME_DIR/onggi)"),
-        value("log", "FILE", "append messages to this file (stderr)"),
+        value("root", "DIR", "where containers are kept, best on a tmpfs (/run/onggi, or $XDG_RUNTIME_DIR/onggi)")
+            .short('r'),
+        value("log", "FILE", "append messages to this file, or to journald:TAG or syslog:TAG (stderr)").short('l'),
         value("log-format", "FORMAT", "text or json (text)"),
-        switch("debug", "write messages for developers, too"),
-        switch("systemd-cgroup", "let systemd make the cgroup"),
+        value("log-level", "LEVEL", "write messages of this level and worse: error, warning or debug (warning)"),
+        switch("debug", "the same as --log-level debug"),
+        switch("systemd-cgroup", "let systemd make the cgroup").short('s'),
         value("cgroup-manager", "MANAGER", "who makes the cgroup: cgroupfs, systemd or disabled (cgroupfs)"),
         value("rootless", "BOOL", "whether cgroups may be out of reach: true, false or auto (auto)"),
         value("criu", "PATH", "accepted for old callers, without effect").hide(true),
@@ -188,7 +194,8 @@ fn global_help() -> String {
     let commands = verbs::summary();
     let body = format!(
         "NAME:\n   onggi - {ABOUT}\n\nUSAGE:\n   onggi [global options] command [command options] [arguments...]\n\n\
-         COMMANDS:\n{commands}\nGLOBAL OPTIONS:\n{{options}}\n"
+         COMMANDS:\n{commands}   help, h     show this, or the help of a command\n\nGLOBAL OPTIONS:\n{{options}}\n\n\
+         EXAMPLE:\n   onggi --root /run/mine --log-format json list\n"
     );
     global_definition().help_template(body).render_help().to_string()
 }
@@ -282,6 +289,7 @@ mod tests {
         let args = CreateArgs {
             id: "c".to_owned(),
             bundle: "/b".into(),
+            config: "config.json".into(),
             console_socket: Some("/s".into()),
             pidfd_socket: None,
             pid_file: Some("/p".into()),
@@ -294,22 +302,51 @@ mod tests {
         let run = |detach, keep| RunArgs { create: args.clone(), detach, keep, no_subreaper: true };
         check(&format!("run {flags} -d --keep -no-subreaper c"), Command::Run(run(true, true)));
         check(&format!("run -no-subreaper=true {flags} c"), Command::Run(run(false, false)));
+        let other = CreateArgs { config: "other.json".into(), ..args.clone() };
+        let flags = "-b /b -f other.json -p /p -c /s --no-pivot --no-new-keyring --preserve-fds 2";
+        check(&format!("create {flags} c"), Command::Create(other));
         let (globals, _) =
             read("--root /r --debug --log /l --log-format json --systemd-cgroup --rootless=true state c").unwrap();
         let expected = Globals {
             root: Some("/r".into()),
             log: Some("/l".into()),
             log_format: Format::Json,
-            debug: true,
+            log_level: Level::Debug,
             cgroup: true,
             systemd_cgroup: true,
             rootless: Some("true".to_owned()),
         };
         assert_eq!(globals, expected);
+        let (globals, _) =
+            read("-r /r -l /l --log-format=json --log-level error -debug -s -rootless=true state c").unwrap();
+        assert_eq!(globals, expected);
+        let level = |line: &str| read(line).map(|(globals, _)| globals.log_level).unwrap();
+        assert_eq!(level("--log-level error features"), Level::Error);
+        assert_eq!(level("--debug=false features"), Level::Warning);
         let cgroups = |line: &str| read(line).map(|(globals, _)| (globals.cgroup, globals.systemd_cgroup)).unwrap();
         assert_eq!(cgroups("--criu /x features"), (true, false));
         assert_eq!(cgroups("--cgroup-manager disabled features"), (false, false));
         assert_eq!(cgroups("--cgroup-manager=systemd features"), (true, true));
+    }
+
+    /// Lines of Docker 26 and Podman 5.4 as they were seen, with shorter names.
+    #[test]
+    fn as_captured() {
+        let shim = "--root /var/run/docker/runtime-runc/moby --log /run/c/log.json --log-format json";
+        let tail = "--bundle /run/c --pid-file /run/c/init.pid c";
+        for line in [
+            format!("{shim} --systemd-cgroup create {tail}"),
+            format!("{shim} --systemd-cgroup start c"),
+            format!("{shim} --systemd-cgroup exec --process /tmp/runc-process4 --detach --pid-file /run/c/x.pid c"),
+            format!("{shim} --systemd-cgroup kill c 9"),
+            format!("{shim} --systemd-cgroup delete c"),
+            format!("{shim} delete --force c"),
+            format!("--systemd-cgroup create {tail}"),
+            "start c".to_owned(),
+            "delete --force c".to_owned(),
+        ] {
+            assert!(matches!(read(&line).unwrap().1, Action::Run(_)), "{line}");
+        }
     }
 
     #[test]
@@ -326,11 +363,30 @@ mod tests {
         check_refused("create --preserve-fds x y", 1, "invalid value \"x\" for flag -preserve-fds");
         check_refused("delete --force=maybe x", 1, "invalid boolean value \"maybe\" for -force");
         check_refused("--log-format yaml state x", 1, "invalid log-format: yaml");
+        check_refused("--log-level loud state x", 1, "invalid log-level: loud: use error, warning, info or debug");
+        check_refused(
+            "--cgroup-manager none state x",
+            1,
+            "invalid cgroup-manager: none: use cgroupfs, systemd or disabled",
+        );
         check_refused("state", 1, "onggi: \"state\" requires exactly 1 argument(s)");
         check_refused("list x", 1, "onggi: \"list\" requires exactly 0 argument(s)");
         let refusal = read("state -x").map(drop).unwrap_err();
         assert!(refusal.stderr.starts_with("Incorrect Usage: flag provided"));
         assert!(refusal.stdout.starts_with("NAME:\n   onggi state - "));
+    }
+
+    #[test]
+    fn examples() {
+        for name in verbs::summary().lines().filter_map(|line| line.split_whitespace().next()) {
+            let help = verbs::help(OsStr::new(name)).unwrap();
+            let example = help.trim_end().rsplit("   onggi ").next().unwrap();
+            let (_, action) = read(example).unwrap();
+            assert!(matches!(action, Action::Run(_)) && example.starts_with(name), "{example}");
+        }
+        let help = global_help();
+        let example = help.trim_end().rsplit("   onggi ").next().unwrap();
+        assert!(matches!(read(example).unwrap().1, Action::Run(_)), "{example}");
     }
 
     #[test]
@@ -342,6 +398,9 @@ mod tests {
         assert_eq!(second_line("--help"), format!("onggi - {ABOUT}"));
         assert_eq!(second_line("-h"), format!("onggi - {ABOUT}"));
         assert_eq!(second_line("help"), format!("onggi - {ABOUT}"));
+        assert!(
+            matches!(read("list -h").unwrap().1, Action::Help(text) if text.ends_with("\n   onggi list --format json\n"))
+        );
         for line in ["create --help", "create -h", "create x -h", "help create", "--help create"] {
             assert!(second_line(line).starts_with("onggi create - "), "{line}");
         }

@@ -31,6 +31,7 @@
 //! | a question of order | `child/init.rs` and `child/exec.rs`, and the comments there |
 //! | a system call | [`sys`] |
 //! | what the user sees of a failure | [`error`]; lines and levels in [`log`] |
+//! | what callers rely on, and the test of it | `docs/behaviour/` |
 //! | a decision that one could have taken otherwise | `docs/decisions/` |
 //!
 //! # Ranks

@@ -1,19 +1,19 @@
-//! Messages for people and engines: `--log`, `--log-format`, `--debug`.
+//! Messages for people and engines: `--log`, `--log-format`, `--log-level`, `--debug`.
 //!
 //! containerd's shim looks for the last line of level `error`; Podman reads the whole file as one JSON object. So the
 //! error is logged once, and when a command fails with a JSON log file, that line is the only one: warnings wait until
 //! the command has come to its end, and are dropped if it failed. Elsewhere they are written before the error, which
 //! they may explain.
 
+mod sink;
+
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::clock;
 use serde::Serialize;
+use sink::Sink;
 use std::cell::RefCell;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,31 +36,67 @@ impl Format {
     }
 }
 
-/// Where messages go: a file, or stderr.
+/// How much a message matters, and how much is written: a level and those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Level {
+    /// Why the command failed.
+    Error,
+    /// What could not be had.
+    #[default]
+    Warning,
+    /// For developers.
+    Debug,
+}
+
+impl Level {
+    /// The value of `--log-level`. There are no messages of level `info`.
+    pub fn parse(text: &str) -> Result<Self> {
+        match text {
+            "error" => Ok(Self::Error),
+            "warning" | "warn" | "info" => Ok(Self::Warning),
+            "debug" => Ok(Self::Debug),
+            _ => {
+                let message = format!("invalid log-level: {text}: use error, warning, info or debug");
+                Err(Error::new(ErrorKind::InvalidArgument, message))
+            }
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Debug => "debug",
+        }
+    }
+
+    /// The number that syslog(3) has for it.
+    fn severity(self) -> u32 {
+        match self {
+            Self::Error => 3,
+            Self::Warning => 4,
+            Self::Debug => 7,
+        }
+    }
+}
+
+/// Where messages go, and which.
 #[derive(Debug, Default)]
 pub struct Log {
-    file: Option<File>,
+    sink: Sink,
     format: Format,
-    debug: bool,
+    level: Level,
     warnings: RefCell<Vec<String>>,
 }
 
 impl Log {
-    /// Opens `path` for appending, or uses stderr. Lines of concurrent runtimes don't mix: each is one write(2).
+    /// Opens what `--log` says, or uses stderr.
     ///
     /// # Errors
-    /// One that names `path`; its parent directory is not made.
-    pub fn open(path: Option<&Path>, format: Format, debug: bool) -> Result<Self> {
-        let open = |path: &Path| {
-            OpenOptions::new()
-                .append(true)
-                .create(true)
-                .mode(0o644)
-                .open(path)
-                .map_err(|error| Error::io(format!("open {}", path.display()), &error).context("--log"))
-        };
-        let file = path.map(open).transpose()?;
-        Ok(Self { file, format, debug, warnings: RefCell::default() })
+    /// One that names the file or the socket.
+    pub fn open(destination: Option<&OsStr>, format: Format, level: Level) -> Result<Self> {
+        let sink = destination.map_or(Ok(Sink::Stderr), Sink::open)?;
+        Ok(Self { sink, format, level, warnings: RefCell::default() })
     }
 
     /// Something the user asked for could not be done fully. Written by [`Log::settle`] or [`Log::fail`].
@@ -68,39 +104,35 @@ impl Log {
         self.warnings.borrow_mut().push(message.to_owned());
     }
 
-    /// A line for developers, written at once with `--debug`.
+    /// A line for developers, written at once.
     pub fn debug(&self, message: &str) {
-        if self.debug {
-            self.write("debug", message);
-        }
+        self.write(Level::Debug, message);
     }
 
     /// The command succeeded, or a foreground `run` has come so far that it can: writes the warnings.
     pub fn settle(&self) {
         for warning in self.warnings.take() {
-            self.write("warning", &warning);
+            self.write(Level::Warning, &warning);
         }
     }
 
-    /// The command failed: one line, and the bare text on stderr when lines go to a file, because engines match on
+    /// The command failed: one line, and the bare text on stderr when lines go elsewhere, because engines match on
     /// captured output too.
     pub fn fail(&self, message: &str) {
-        if self.file.is_none() || self.format == Format::Text {
+        let is_parsed_whole = matches!(self.sink, Sink::File(_)) && self.format == Format::Json;
+        if !is_parsed_whole {
             self.settle();
         }
-        self.write("error", message);
-        if self.file.is_some() {
+        self.write(Level::Error, message);
+        if !matches!(self.sink, Sink::Stderr) {
             let _ = std::io::stderr().write_all(format!("{message}\n").as_bytes());
         }
     }
 
-    /// A log that can't be written must not change what the command does, so failures are ignored.
-    fn write(&self, level: &str, message: &str) {
-        let line = line(self.format, level, message, &clock::now_seconds());
-        let _ = match &self.file {
-            Some(file) => (&*file).write_all(line.as_bytes()),
-            None => std::io::stderr().write_all(line.as_bytes()),
-        };
+    fn write(&self, level: Level, message: &str) {
+        if level <= self.level {
+            self.sink.write(self.format, level, message);
+        }
     }
 }
 
@@ -112,7 +144,8 @@ struct Line<'a> {
     time: &'a str,
 }
 
-fn line(format: Format, level: &str, message: &str, time: &str) -> String {
+fn line(format: Format, level: Level, message: &str, time: &str) -> String {
+    let level = level.name();
     match format {
         Format::Text => format!("time={} level={level} msg={}\n", quoted(time), quoted(message)),
         Format::Json => {
@@ -154,7 +187,7 @@ mod tests {
     use super::*;
 
     fn check(format: Format, message: &str, expected: &str) {
-        assert_eq!(line(format, "error", message, "2026-01-02T03:04:05Z"), expected);
+        assert_eq!(line(format, Level::Error, message, "2026-01-02T03:04:05Z"), expected);
     }
 
     #[test]
@@ -173,9 +206,30 @@ mod tests {
         assert_eq!(Format::parse("yaml").unwrap_err().to_string(), "invalid log-format: yaml");
     }
 
-    fn levels_in_file(name: &str, format: Format, act: impl FnOnce(&Log)) -> Vec<String> {
+    #[test]
+    fn levels() {
+        for (text, level) in [("error", Level::Error), ("warn", Level::Warning), ("debug", Level::Debug)] {
+            assert_eq!(Level::parse(text).unwrap(), level);
+        }
+        let refusal = Level::parse("loud").unwrap_err().to_string();
+        assert_eq!(refusal, "invalid log-level: loud: use error, warning, info or debug");
+        let act = |log: &Log| {
+            log.debug("debug");
+            log.warning("warning");
+            log.fail("error");
+        };
+        for (level, written) in [
+            (Level::Error, &["error"][..]),
+            (Level::Warning, &["warning", "error"]),
+            (Level::Debug, &["debug", "warning", "error"]),
+        ] {
+            assert_eq!(levels_in_file(level.name(), Format::Text, level, act), written);
+        }
+    }
+
+    fn levels_in_file(name: &str, format: Format, level: Level, act: impl FnOnce(&Log)) -> Vec<String> {
         let path = std::env::temp_dir().join(format!("onggi-log-{name}-{}", std::process::id()));
-        act(&Log::open(Some(&path), format, false).unwrap());
+        act(&Log::open(Some(path.as_os_str()), format, level).unwrap());
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         let level = |line: &str| {
@@ -191,8 +245,8 @@ mod tests {
             log.debug("d");
             log.fail("e");
         };
-        assert_eq!(levels_in_file("json", Format::Json, act), ["error"]);
-        assert_eq!(levels_in_file("text", Format::Text, act), ["warning", "error"]);
+        assert_eq!(levels_in_file("json", Format::Json, Level::Warning, act), ["error"]);
+        assert_eq!(levels_in_file("text", Format::Text, Level::Warning, act), ["warning", "error"]);
     }
 
     #[test]
@@ -202,8 +256,8 @@ mod tests {
             log.settle();
             log.settle();
         };
-        assert_eq!(levels_in_file("success", Format::Json, act), ["warning"]);
-        let missing = Log::open(Some(Path::new("/nonexistent/log")), Format::Text, false);
+        assert_eq!(levels_in_file("success", Format::Json, Level::Warning, act), ["warning"]);
+        let missing = Log::open(Some(OsStr::new("file:/nonexistent/log")), Format::Text, Level::Warning);
         assert_eq!(missing.unwrap_err().to_string(), "--log: open /nonexistent/log: no such file or directory");
     }
 }

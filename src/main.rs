@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 
 /// Opens the log that the global flags ask for, so that whatever follows can be complained about there.
 fn with_globals(globals: Globals, rest: Rest, sealed: Result<()>) -> u8 {
-    let log = match Log::open(globals.log.as_deref(), globals.log_format, globals.debug) {
+    let log = match Log::open(globals.log.as_deref(), globals.log_format, globals.log_level) {
         Ok(log) => log,
         Err(error) => return fail(&Log::default(), &error, FAILURE),
     };

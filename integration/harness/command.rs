@@ -1,9 +1,12 @@
 //! One run of the binary: arguments, descriptors, a deadline, and what came out.
 
+#![allow(unsafe_code)]
+
 use super::{binary, is_peer, patience};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -72,6 +75,39 @@ impl Invocation {
     #[must_use]
     pub fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(key, value);
+        self
+    }
+
+    /// Leaves nothing in the environment but these, and our mark on what belongs to the test.
+    #[must_use]
+    pub fn only_env(mut self, variables: &[(&str, &str)]) -> Self {
+        let mark = self.command.get_envs().find(|(key, _)| *key == "ONGGI_TEST_ID");
+        let mark = mark.and_then(|(key, value)| Some((key.to_owned(), value?.to_owned())));
+        self.command.env_clear().envs(mark).envs(variables.iter().copied());
+        self
+    }
+
+    /// Sends stderr to where stdout goes, as callers do that want both in one text.
+    #[must_use]
+    pub fn combined(mut self) -> Self {
+        let append = || File::options().append(true).open(&self.out).expect("output file");
+        self.command.stdout(append()).stderr(append());
+        self
+    }
+
+    /// Starts it in a process group of its own.
+    #[must_use]
+    pub fn own_group(mut self) -> Self {
+        self.command.process_group(0);
+        self
+    }
+
+    /// Has it killed when the caller ends.
+    #[must_use]
+    pub fn dies_with_caller(mut self) -> Self {
+        let ask = || nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).map_err(std::io::Error::from);
+        // SAFETY: prctl(2) alone is called between fork and exec; nothing is allocated and no lock taken.
+        unsafe { self.command.pre_exec(ask) };
         self
     }
 

@@ -4,6 +4,7 @@ use crate::sys;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, SFlag, makedev};
+use nix::sys::wait::WaitStatus;
 use nix::unistd::{AccessFlags, access};
 use serde_json::{Map, Value, json};
 use std::fs::{self, OpenOptions};
@@ -196,6 +197,24 @@ pub fn watch_mounts(command: &[&str]) -> Value {
         }
     };
     json!({ "changes": changes, "status": status.code() })
+}
+
+/// Runs COMMAND as an engine's shim does, which takes on what the command leaves behind: says how it ended, and how the
+/// process did that PIDFILE then names, if it has become a child of ours.
+pub fn adopt(args: &[&str]) -> Value {
+    let [file, program, rest @ ..] = args else { return json!("usage") };
+    if nix::sys::prctl::set_child_subreaper(true).is_err() {
+        return json!("no subreaper");
+    }
+    let ended = std::process::Command::new(program).args(rest).stdout(std::process::Stdio::null()).status();
+    let Ok(ended) = ended else { return json!("the command does not start") };
+    let pid = fs::read_to_string(file).ok().and_then(|text| text.parse().ok()).map(nix::unistd::Pid::from_raw);
+    let left = pid.map(|pid| match nix::sys::wait::waitpid(pid, None) {
+        Ok(WaitStatus::Exited(_, code)) => json!(code),
+        Ok(WaitStatus::Signaled(_, signal, _)) => json!(format!("{signal}")),
+        other => json!(format!("{other:?}")),
+    });
+    json!({ "command": ended.code(), "left": left })
 }
 
 /// Sends each message to `$NOTIFY_SOCKET`: `files` is ten messages that bring ten descriptors each, `long` is one of

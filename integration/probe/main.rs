@@ -18,7 +18,7 @@ use std::time::Duration;
 const USAGE: &str = "probe report [--sysctl NAME]... [--stat PATH]... | stat PATH... | open-write PATH... | open-read PATH... \
 | devices | device-access KIND:MAJOR:MINOR... | watch-devices ALLOWED DENIED STOP | hunt SECONDS | spy SECONDS \
 | syscalls NAME... | sleep SECONDS \
-| fork-many COUNT SECONDS | tty-inject | watch-mounts COMMAND... | notify MESSAGE...";
+| fork-many COUNT SECONDS | tty-inject | watch-mounts COMMAND... | notify MESSAGE... | adopt PIDFILE COMMAND...";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Some("tty-inject") => attempt::tty_inject(),
         Some("notify") => attempt::notify(&rest),
         Some("watch-mounts") => attempt::watch_mounts(&rest),
+        Some("adopt") => attempt::adopt(&rest),
         Some("fork-many") => attempt::fork_many(&rest),
         Some("sleep") => {
             std::thread::sleep(seconds(&rest));

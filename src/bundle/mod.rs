@@ -31,17 +31,17 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Reads `config.json` in `dir`, which is relative to the caller's working directory.
+    /// Reads `config` (config.json) in `dir`, which is relative to the caller's working directory.
     ///
     /// # Errors
     /// `NotFound` when the directory or the file is missing; `InvalidConfig` with line and column, or with the field.
-    pub fn load(dir: &Path) -> Result<Self> {
+    pub fn load(dir: &Path, config: &Path) -> Result<Self> {
         let dir = std::fs::canonicalize(dir).map_err(|error| Error::io(format!("chdir {}", dir.display()), &error))?;
-        let path = dir.join("config.json");
+        let path = dir.join(config);
         let text = read(&path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => Error::new(
                 ErrorKind::NotFound,
-                format!("JSON specification file config.json not found: {}", path.display()),
+                format!("JSON specification file {} not found: {}", config.display(), path.display()),
             ),
             _ => error,
         })?;
@@ -303,9 +303,9 @@ mod tests {
 
     #[test]
     fn missing() {
-        let text = Bundle::load(Path::new("/nonexistent/b")).unwrap_err().to_string();
+        let text = Bundle::load(Path::new("/nonexistent/b"), Path::new("x")).unwrap_err().to_string();
         assert_eq!(text, "chdir /nonexistent/b: no such file or directory");
-        let text = Bundle::load(Path::new("/proc")).unwrap_err().to_string();
+        let text = Bundle::load(Path::new("/proc"), Path::new("config.json")).unwrap_err().to_string();
         assert_eq!(text, "JSON specification file config.json not found: /proc/config.json");
     }
 }

@@ -1,13 +1,13 @@
 //! The commands: their flags, their help, and what they mean.
 
+use super::flags::{
+    create_args, create_flags, exec_args, exec_flags, first, format, interval, list_format, update_args, update_flags,
+};
 use super::reader::{self, Flags, Positionals};
-use super::{Action, Refusal, duration, switch, unknown_verb, value};
-use crate::commands::{Command, CreateArgs, ExecArgs, LIMIT_FLAGS, ListFormat, PsArgs, RunArgs, UpdateArgs};
-use crate::plan::exec::Changes;
+use super::{Action, Refusal, switch, unknown_verb, value};
+use crate::commands::{Command, PsArgs, RunArgs};
 use clap::Arg;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
-use std::time::Duration;
 
 /// A command as it is typed.
 struct Verb {
@@ -15,6 +15,8 @@ struct Verb {
     about: &'static str,
     /// Its arguments, for the help.
     arguments: &'static str,
+    /// What follows the name in a call as people make it.
+    example: &'static str,
     /// The least and the greatest number of them.
     count: (usize, usize),
     flags_end: Positionals,
@@ -28,6 +30,7 @@ const VERBS: &[Verb] = &[
         name: "create",
         about: "create a container, whose program then waits for start",
         arguments: "ID",
+        example: "--bundle /srv/web --pid-file /run/web.pid web",
         count: (1, 1),
         flags_end: Positionals::BetweenFlags,
         flags: || {
@@ -42,6 +45,7 @@ const VERBS: &[Verb] = &[
         name: "delete",
         about: "delete what a stopped container has left",
         arguments: "ID",
+        example: "--force web",
         count: (1, 1),
         flags_end: Positionals::BetweenFlags,
         flags: || vec![switch("force", "kill the container first; fine if there is none").short('f')],
@@ -51,6 +55,7 @@ const VERBS: &[Verb] = &[
         name: "events",
         about: "print what a container uses, and when memory runs out in it, as JSON",
         arguments: "ID",
+        example: "--interval 10s web",
         count: (1, 1),
         flags_end: Positionals::BetweenFlags,
         flags: || {
@@ -67,6 +72,7 @@ const VERBS: &[Verb] = &[
         name: "exec",
         about: "add a process to a container",
         arguments: "ID [COMMAND [ARGUMENTS...]]",
+        example: "--tty --cwd /srv web /bin/sh -l",
         count: (1, usize::MAX),
         flags_end: Positionals::EndFlags,
         flags: exec_flags,
@@ -76,6 +82,7 @@ const VERBS: &[Verb] = &[
         name: "features",
         about: "print what onggi can do, as JSON",
         arguments: "",
+        example: "",
         count: (0, 0),
         flags_end: Positionals::BetweenFlags,
         flags: Vec::new,
@@ -85,6 +92,7 @@ const VERBS: &[Verb] = &[
         name: "kill",
         about: "send a signal (TERM) to the container's first process",
         arguments: "ID [SIGNAL]",
+        example: "web HUP",
         count: (1, 2),
         flags_end: Positionals::EndFlags,
         flags: || vec![switch("all", "send it to every process of the container").short('a')],
@@ -98,6 +106,7 @@ const VERBS: &[Verb] = &[
         name: "list",
         about: "list containers",
         arguments: "",
+        example: "--format json",
         count: (0, 0),
         flags_end: Positionals::BetweenFlags,
         flags: || {
@@ -112,6 +121,7 @@ const VERBS: &[Verb] = &[
         name: "pause",
         about: "stop all processes of a container where they are",
         arguments: "ID",
+        example: "web",
         count: (1, 1),
         flags_end: Positionals::BetweenFlags,
         flags: Vec::new,
@@ -121,6 +131,7 @@ const VERBS: &[Verb] = &[
         name: "ps",
         about: "list the processes of a container",
         arguments: "ID [PS-OPTIONS]",
+        example: "web -o pid,cmd",
         count: (1, usize::MAX),
         flags_end: Positionals::EndFlags,
         flags: || vec![value("format", "FORMAT", "table, which the host's ps makes, or json (table)").short('f')],
@@ -133,6 +144,7 @@ const VERBS: &[Verb] = &[
         name: "resume",
         about: "let a paused container run on",
         arguments: "ID",
+        example: "web",
         count: (1, 1),
         flags_end: Positionals::BetweenFlags,
         flags: Vec::new,
@@ -142,6 +154,7 @@ const VERBS: &[Verb] = &[
         name: "run",
         about: "create a container, start it, and wait for its end",
         arguments: "ID",
+        example: "--bundle /srv/web web",
         count: (1, 1),
         flags_end: Positionals::BetweenFlags,
         flags: || {
@@ -164,6 +177,7 @@ const VERBS: &[Verb] = &[
         name: "spec",
         about: "write a config.json to start from",
         arguments: "",
+        example: "--rootless --bundle /srv/web",
         count: (0, 0),
         flags_end: Positionals::BetweenFlags,
         flags: || {
@@ -178,6 +192,7 @@ const VERBS: &[Verb] = &[
         name: "start",
         about: "start the program of a created container",
         arguments: "ID",
+        example: "web",
         count: (1, 1),
         flags_end: Positionals::BetweenFlags,
         flags: Vec::new,
@@ -187,6 +202,7 @@ const VERBS: &[Verb] = &[
         name: "state",
         about: "print the state of a container, as JSON",
         arguments: "ID",
+        example: "web",
         count: (1, 1),
         flags_end: Positionals::BetweenFlags,
         flags: Vec::new,
@@ -196,140 +212,13 @@ const VERBS: &[Verb] = &[
         name: "update",
         about: "change the limits of a container",
         arguments: "ID",
+        example: "--memory 512M --pids-limit 200 web",
         count: (1, 1),
         flags_end: Positionals::BetweenFlags,
         flags: update_flags,
         understand: |flags, arguments| Ok(Command::Update(update_args(flags, arguments))),
     },
 ];
-
-fn create_flags() -> Vec<Arg> {
-    vec![
-        value("bundle", "DIR", "directory of config.json (the working directory)").short('b'),
-        value("console-socket", "SOCKET", "unix socket that takes the terminal"),
-        value("pidfd-socket", "SOCKET", "unix socket that takes a pidfd of the first process"),
-        value("pid-file", "FILE", "write the pid of the first process here"),
-        switch("no-pivot", "enter the root filesystem without pivot_root, for a host that runs from a ramdisk"),
-        switch("no-new-keyring", "leave the session keyring as it is"),
-        value("preserve-fds", "N", "pass on N descriptors, from 3 upwards (0)"),
-    ]
-}
-
-fn exec_flags() -> Vec<Arg> {
-    vec![
-        value("process", "FILE", "take the whole process from this file, as in config.json").short('p'),
-        value("cwd", "DIR", "working directory in the container"),
-        value("env", "NAME=VALUE", "set a variable; may be repeated").short('e'),
-        switch("tty", "make a terminal for the process").short('t'),
-        value("user", "UID[:GID]", "run as this user, by number").short('u'),
-        value("additional-gids", "GID", "add a group, by number; may be repeated").short('g'),
-        value("cap", "CAP", "add a capability; may be repeated").short('c'),
-        switch("no-new-privs", "never gain privileges by executing a program"),
-        value("apparmor", "PROFILE", "confine the process by this AppArmor profile"),
-        value("process-label", "LABEL", "give the process this SELinux label"),
-        switch("detach", "return when the program has been started").short('d'),
-        value("console-socket", "SOCKET", "unix socket that takes the terminal"),
-        value("pidfd-socket", "SOCKET", "unix socket that takes a pidfd of the process"),
-        value("pid-file", "FILE", "write the pid of the process here"),
-        value("preserve-fds", "N", "pass on N descriptors, from 3 upwards (0)"),
-        value("cgroup", "PATH", "start in this cgroup below the container's"),
-        switch("ignore-paused", "join a paused container, and wait until it is resumed"),
-        switch("no-subreaper", "accepted, without effect").hide(true),
-    ]
-}
-
-fn exec_args(flags: &Flags, arguments: Vec<String>) -> Result<ExecArgs, String> {
-    let mut arguments = arguments.into_iter();
-    let id = arguments.next().unwrap_or_default();
-    let number = |gid: String| gid.parse().map_err(|_| format!("invalid value {gid:?} for flag -additional-gids"));
-    let filled = |name| flags.text(name).filter(|text| !text.is_empty());
-    let changes = Changes {
-        args: arguments.collect(),
-        terminal: flags.is_set("tty"),
-        cwd: flags.path("cwd"),
-        env: flags.texts("env")?,
-        user: filled("user"),
-        additional_gids: flags.texts("additional-gids")?.into_iter().map(number).collect::<Result<_, _>>()?,
-        capabilities: flags.texts("cap")?,
-        no_new_privileges: flags.is_given("no-new-privs").then(|| flags.is_set("no-new-privs")),
-        apparmor: filled("apparmor"),
-        selinux: filled("process-label"),
-    };
-    Ok(ExecArgs {
-        id,
-        process: flags.path("process"),
-        changes,
-        detach: flags.is_set("detach"),
-        console_socket: flags.path("console-socket"),
-        pidfd_socket: flags.path("pidfd-socket"),
-        pid_file: flags.path("pid-file"),
-        preserve_fds: preserve_fds(flags)?,
-        cgroup: flags.texts("cgroup")?,
-        ignore_paused: flags.is_set("ignore-paused"),
-    })
-}
-
-fn preserve_fds(flags: &Flags) -> Result<u32, String> {
-    let count = flags.text("preserve-fds").unwrap_or_else(|| "0".to_owned());
-    count.parse().map_err(|_| format!("invalid value {count:?} for flag -preserve-fds"))
-}
-
-fn create_args(flags: &Flags, arguments: Vec<String>) -> Result<CreateArgs, String> {
-    Ok(CreateArgs {
-        id: first(arguments),
-        bundle: flags.path("bundle").unwrap_or_else(|| PathBuf::from(".")),
-        console_socket: flags.path("console-socket"),
-        pidfd_socket: flags.path("pidfd-socket"),
-        pid_file: flags.path("pid-file"),
-        no_pivot: flags.is_set("no-pivot"),
-        no_new_keyring: flags.is_set("no-new-keyring"),
-        preserve_fds: preserve_fds(flags)?,
-    })
-}
-
-/// Those of Intel's resource director. No container of ours is in its groups, which `update` says.
-const INTEL_RDT_FLAGS: [&str; 2] = ["l3-cache-schema", "mem-bw-schema"];
-
-fn update_flags() -> Vec<Arg> {
-    let mut flags = vec![
-        value("resources", "FILE", "JSON of the new limits, - for stdin; all other flags are then ignored").short('r'),
-    ];
-    flags.extend(LIMIT_FLAGS.iter().map(|flag| value(flag.name, flag.placeholder, flag.help).hide(flag.hidden)));
-    flags.extend(INTEL_RDT_FLAGS.map(|name| value(name, "SCHEMA", "not supported").hide(true)));
-    flags
-}
-
-fn update_args(flags: &Flags, arguments: Vec<String>) -> UpdateArgs {
-    let given = |name: &'static str| Some((name, flags.text(name).filter(|text| !text.is_empty())?));
-    UpdateArgs {
-        id: first(arguments),
-        resources: flags.path("resources"),
-        limits: LIMIT_FLAGS.iter().filter_map(|flag| given(flag.name)).collect(),
-        intel_rdt: INTEL_RDT_FLAGS.into_iter().find(|name| given(name).is_some()),
-    }
-}
-
-fn list_format(flags: &Flags) -> ListFormat {
-    if flags.is_set("quiet") {
-        return ListFormat::Quiet;
-    }
-    ListFormat::Named(format(flags))
-}
-
-fn format(flags: &Flags) -> String {
-    flags.text("format").unwrap_or_else(|| "table".to_owned())
-}
-
-fn interval(flags: &Flags) -> Result<Duration, String> {
-    let text = flags.text("interval").unwrap_or_else(|| "5s".to_owned());
-    let advice = "write a number and a unit, such as 500ms, 5s or 1m30s";
-    duration::parse(&text).ok_or_else(|| format!("invalid value {text:?} for flag -interval: {advice}"))
-}
-
-/// The number of arguments has been checked.
-fn first(arguments: Vec<String>) -> String {
-    arguments.into_iter().next().unwrap_or_default()
-}
 
 /// Reads the command `name`, typed as an argument of `program`.
 pub(super) fn read(program: &str, name: &OsStr, arguments: &[OsString]) -> Result<Action, Refusal> {
@@ -369,9 +258,11 @@ impl Verb {
 
     fn help(&self) -> String {
         let Self { name, about, arguments, .. } = self;
+        let example = format!("{name} {}", self.example);
         let template = format!(
             "NAME:\n   onggi {name} - {about}\n\nUSAGE:\n   onggi {name} [command options] {arguments}\n\n\
-             OPTIONS:\n{{options}}\n"
+             OPTIONS:\n{{options}}\n\nEXAMPLE:\n   onggi {}\n",
+            example.trim_end()
         );
         self.definition().help_template(template).render_help().to_string()
     }

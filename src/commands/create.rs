@@ -58,10 +58,14 @@ pub(super) fn create(global: &Global, args: &CreateArgs) -> Result<u8> {
 
 /// Makes the container that the bundle describes, up to its program.
 pub(super) fn make(global: &Global, args: &CreateArgs, attachment: Attachment) -> Result<Made> {
+    try_make(global, args, attachment).map_err(|error| error.in_file(&args.config.to_string_lossy()))
+}
+
+fn try_make(global: &Global, args: &CreateArgs, attachment: Attachment) -> Result<Made> {
     let inherited = inherited(args.preserve_fds)?;
     let id = ContainerId::parse(&args.id)?;
     let pid_file = args.pid_file.as_deref().map(PidFile::plan).transpose()?;
-    let bundle = Bundle::load(&args.bundle)?;
+    let bundle = Bundle::load(&args.bundle, &args.config)?;
     let host = Host::read()?;
     let awaits_readiness = notify::address().is_some();
     let options = Options {

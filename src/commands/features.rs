@@ -45,7 +45,7 @@ fn linux() -> Value {
     json!({
         "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
         "capabilities": capabilities(),
-        "cgroup": { "v1": false, "v2": true, "systemd": true, "systemdUser": true, "rdma": false },
+        "cgroup": { "v1": false, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
         "seccomp": {
             "enabled": true,
             "actions": seccomp::ACTIONS,
@@ -56,8 +56,10 @@ fn linux() -> Value {
             "supportedFlags": seccomp::supported_flags(),
         },
         "apparmor": { "enabled": true },
+        // The process's label, but not yet linux.mountLabel.
         "selinux": { "enabled": false },
-        "intelRdt": { "enabled": false },
+        "intelRdt": { "enabled": false, "schemata": false, "monitoring": false },
+        "memoryPolicy": { "modes": [], "flags": [] },
         "mountExtensions": { "idmap": { "enabled": false } },
         "netDevices": { "enabled": false },
     })

@@ -72,6 +72,8 @@ pub struct CreateArgs {
     pub id: String,
     /// The bundle's directory, relative to the working directory.
     pub bundle: PathBuf,
+    /// The bundle's config.json, relative to `bundle`.
+    pub config: PathBuf,
     /// Unix socket that takes the terminal's master.
     pub console_socket: Option<PathBuf>,
     /// Unix socket that takes the init process's pidfd.

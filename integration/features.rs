@@ -1,0 +1,186 @@
+//! `features`: complete, and true: what it lists works, and what it does not list is refused.
+
+use crate::harness::{Bundle, Invocation, Outcome, Report, capability_mask, is_peer, is_rootless};
+use serde_json::{Value, json};
+
+fn bare(args: &[&str]) -> Outcome {
+    let dir = tempfile::tempdir().unwrap();
+    Invocation::runtime(dir.path(), args).run()
+}
+
+fn features() -> Value {
+    bare(&["features"]).ok().quiet().json()
+}
+
+fn names(list: &Value) -> Vec<String> {
+    list.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn features_is_json_and_needs_nothing() {
+    let done = bare(&["features"]).ok().quiet();
+    assert!(done.stdout.starts_with("{\n    \"") && done.stdout.ends_with("}\n"), "indented by four spaces");
+    let features = done.json();
+    for key in ["ociVersionMin", "ociVersionMax", "hooks", "mountOptions", "linux"] {
+        assert!(!features[key].is_null(), "{key}");
+    }
+    let kinds = features["linux"]["namespaces"].as_array().unwrap();
+    for kind in ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"] {
+        assert!(kinds.contains(&json!(kind)), "{kind}");
+    }
+    assert!(features["mountOptions"].as_array().unwrap().contains(&json!("rbind")));
+    assert_eq!(features["linux"]["seccomp"]["enabled"], true);
+    assert_eq!(features["linux"]["cgroup"]["v2"], true);
+    if !is_peer() {
+        let cgroup = json!({"v1": false, "v2": true, "systemd": true, "systemdUser": true, "rdma": true});
+        assert_eq!(features["linux"]["cgroup"], cgroup);
+        assert_eq!(features["annotations"]["org.opencontainers.runc.checkpoint.enabled"], "false");
+    }
+}
+
+/// By features.md of the specification, so far as something is to be said.
+#[test]
+fn every_property_is_there() {
+    let features = features();
+    for pointer in [
+        "/ociVersionMin",
+        "/ociVersionMax",
+        "/hooks",
+        "/mountOptions",
+        "/annotations",
+        "/potentiallyUnsafeConfigAnnotations",
+        "/linux/namespaces",
+        "/linux/capabilities",
+        "/linux/cgroup/v1",
+        "/linux/cgroup/v2",
+        "/linux/cgroup/systemd",
+        "/linux/cgroup/systemdUser",
+        "/linux/cgroup/rdma",
+        "/linux/seccomp/enabled",
+        "/linux/seccomp/actions",
+        "/linux/seccomp/operators",
+        "/linux/seccomp/archs",
+        "/linux/seccomp/knownFlags",
+        "/linux/seccomp/supportedFlags",
+        "/linux/apparmor/enabled",
+        "/linux/selinux/enabled",
+        "/linux/intelRdt/enabled",
+        "/linux/memoryPolicy/modes",
+        "/linux/memoryPolicy/flags",
+        "/linux/mountExtensions/idmap/enabled",
+        "/linux/netDevices/enabled",
+    ] {
+        assert!(features.pointer(pointer).is_some_and(|value| !value.is_null()), "{pointer}");
+    }
+    let kinds = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+    assert_eq!(features["hooks"], json!(kinds));
+    for list in ["/mountOptions", "/linux/namespaces", "/linux/seccomp/actions", "/linux/seccomp/operators"] {
+        let names = names(features.pointer(list).unwrap());
+        let mut sorted = names.clone();
+        sorted.sort();
+        sorted.dedup();
+        assert_eq!(names, sorted, "{list} is sorted");
+    }
+}
+
+#[test]
+fn mount_options_are_the_ones_that_are_known() {
+    let mut bundle = Bundle::new();
+    bundle.args(&["/bin/true"]);
+    let mounts = bundle.get("/mounts").clone();
+    let mut create = |options: &[&str]| {
+        let logs = bundle.logs();
+        bundle.set("/mounts", mounts.clone()).mount("/data", "bind", logs, options);
+        let done = bundle.create();
+        bundle.verb("delete", &["--force"]).ok();
+        done
+    };
+    let listed = names(&features()["mountOptions"]);
+    let done = create(&listed.iter().map(String::as_str).collect::<Vec<_>>());
+    // What the host has forbidden stays so for a user, who is told.
+    let is_taken = is_rootless() && done.stderr.contains("in a user namespace the flags of the host's mounts stay");
+    assert!(done.status.success() || is_taken, "{done}");
+    for option in ["nosuchoption", "idmap", "ridmap", "remount", "tmpcopyup"] {
+        assert!(!listed.iter().any(|known| known == option), "{option}");
+        if !is_peer() {
+            create(&["rbind", option]).exits(1).says("mounts[").says("options");
+        }
+    }
+}
+
+#[test]
+fn capabilities_are_those_that_can_be_had() {
+    let listed = features()["linux"]["capabilities"].clone();
+    let mut bundle = Bundle::new();
+    for set in ["bounding", "effective", "permitted"] {
+        bundle.set(&format!("/process/capabilities/{set}"), listed.clone());
+    }
+    bundle.args(&["/probe", "report"]);
+    let done = bundle.run().ok();
+    let report = Report::parse(&done);
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("CapBnd:")).unwrap();
+    let own = if is_rootless() { u64::MAX } else { u64::from_str_radix(own.trim(), 16).unwrap() };
+    assert_eq!(report.capabilities("CapBnd"), capability_mask(&listed) & own);
+    let last: u32 = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap().trim().parse().unwrap();
+    assert!(names(&listed).len() <= last as usize + 1);
+}
+
+/// A program starts under a filter with each of them.
+#[test]
+fn seccomp_lists_what_filters_may_say() {
+    let features = features();
+    let seccomp = &features["linux"]["seccomp"];
+    let filtered = |filter: Value| {
+        let mut bundle = Bundle::new();
+        bundle.args(&["/bin/true"]).set("/linux/seccomp", filter);
+        bundle.run()
+    };
+    let rule = |action: &str, operator: &str, name: &str| {
+        let args = json!([{"index": 0, "value": 1, "valueTwo": 1, "op": operator}]);
+        json!({"names": [name], "action": action, "args": args})
+    };
+    let calls =
+        ["kexec_load", "reboot", "swapon", "swapoff", "acct", "init_module", "delete_module", "syslog", "vhangup"];
+    let with_calls = |names: Vec<String>| names.into_iter().zip(calls.into_iter().cycle());
+    let actions = with_calls(names(&seccomp["actions"])).map(|(action, call)| rule(&action, "SCMP_CMP_EQ", call));
+    let operators = with_calls(names(&seccomp["operators"])).map(|(op, call)| rule("SCMP_ACT_ERRNO", &op, call));
+    for rules in [actions.collect::<Vec<_>>(), operators.collect()] {
+        assert!(rules.len() > 5, "{rules:?}");
+        filtered(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules})).ok();
+    }
+    let rules = json!([rule("SCMP_ACT_ERRNO", "SCMP_CMP_EQ", "kexec_load")]);
+    filtered(json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": seccomp["archs"], "syscalls": rules})).ok();
+    for flag in names(&seccomp["supportedFlags"]) {
+        // It is about listeners, which a filter without notifications has none of.
+        if flag != "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" {
+            filtered(json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": [flag], "syscalls": rules})).ok();
+        }
+        assert!(names(&seccomp["knownFlags"]).contains(&flag), "{flag}");
+    }
+    if !is_peer() {
+        let rules = [rule("SCMP_ACT_NOTIFY", "SCMP_CMP_EQ", "kexec_load")];
+        let listens = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/x", "syscalls": rules});
+        assert!(!names(&seccomp["actions"]).contains(&"SCMP_ACT_NOTIFY".to_owned()));
+        filtered(listens).exits(1).says("linux.seccomp");
+    }
+}
+
+#[test]
+fn what_is_off_is_refused_by_name() {
+    if is_peer() {
+        return;
+    }
+    let features = features();
+    let linux = &features["linux"];
+    for (field, value, off) in [
+        ("intelRdt", json!({"closID": "x"}), linux["intelRdt"]["enabled"] == false),
+        ("netDevices", json!({"lo": {"name": "lo"}}), linux["netDevices"]["enabled"] == false),
+        ("memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0"}), linux["memoryPolicy"]["modes"] == json!([])),
+    ] {
+        assert!(off, "{field}: {linux}");
+        let mut bundle = Bundle::new();
+        bundle.args(&["/bin/true"]).set(&format!("/linux/{field}"), value);
+        bundle.create().exits(1).says(&format!("linux.{field}"));
+    }
+}
