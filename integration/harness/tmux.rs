@@ -58,6 +58,9 @@ impl Tmux {
 
 impl Drop for Tmux {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the window:\n{}", self.call(&["capture-pane", "-p", "-J", "-S", "-"]));
+        }
         let _ = Command::new("tmux").arg("-S").arg(&self.socket).arg("kill-server").output();
     }
 }

@@ -5,7 +5,7 @@ use super::root::Root;
 use super::{MountPlan, Plan, What};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::CGROUP_MOUNT;
-use crate::sys::fs::{self, Access, Stat, magic};
+use crate::sys::fs::{self, Stat, magic};
 use crate::sys::mount::{self, Attributes, Depth, Link, Propagation};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -42,14 +42,14 @@ pub(super) struct Tree {
     pub is_dir: bool,
 }
 
-/// Refuses a root filesystem that is missing or no directory, before anything is made; [`prepare`] looks again at what it
-/// opens.
+/// Refuses a root filesystem that is missing or no directory, before anything is made. It is only looked at: [`prepare`]
+/// opens it, once, and checks what it has opened.
 ///
 /// # Errors
 /// `invalid rootfs: …`.
 pub fn check(plan: &Plan) -> Result<()> {
-    let root = fs::open(&plan.source, Access::PathNoFollow).map_err(|error| missing_root(error, &plan.source))?;
-    check_root(&plan.source, &fs::stat(&root)?)
+    let stat = fs::stat_path(&plan.source).map_err(|error| missing_root(error, &plan.source))?;
+    check_root(&plan.source, &stat)
 }
 
 /// Opens what the plan names. Call it on the host, before the clone, with the host's privileges: sources need not be

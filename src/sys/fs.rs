@@ -307,6 +307,11 @@ pub fn stat_at(dir: impl AsFd, name: impl AsRef<Path>) -> Result<Stat> {
         .map_err(|errno| Error::sys(format!("fstatat {}", name.display()), errno))
 }
 
+/// As [`stat()`] for what `path` names now; a link is not followed.
+pub fn stat_path(path: &Path) -> Result<Stat> {
+    stat::lstat(path).map(Stat::of).map_err(|errno| Error::sys(format!("lstat {}", path.display()), errno))
+}
+
 /// The magic number of the filesystem that `fd` is on; see [`magic`].
 pub fn filesystem_magic(fd: impl AsFd) -> Result<i64> {
     nix::sys::statfs::fstatfs(fd).map(|fs| fs.filesystem_type().0).map_err(|errno| Error::sys("fstatfs", errno))
