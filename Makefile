@@ -18,7 +18,7 @@ SCRIPTS = .ci/run benches/run $(shell find integration -type f -perm -u+x)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build release demo test native check lint deny unit probe integration vm test-vm bench fmt doc \
+.PHONY: help setup build release demo test native check lint deny unit probe integration vm test-vm bench bench-mounts mutations fmt doc \
     install clean
 
 help: ## list the targets
@@ -87,6 +87,12 @@ test-vm: vm release probe ## integration tests in the test machine; AXES="root-s
 	@binary="$$($(CARGO) test --locked --test integration --no-run --message-format=json | \
 	    sed -n 's/.*"executable":"\([^"]*\/integration-[^"]*\)".*/\1/p')"; \
 	ONGGI_TEST_PROBE="$(PROBE)" exec integration/vm/test "$$binary" $(ARGS)
+
+mutations: setup probe ## the tests of security notice when a check is gone (as root)
+	@integration/mutate
+
+bench-mounts: setup release ## times of `run` with up to 1,000 masked paths and bind mounts (as root)
+	@ROUNDS=$${ROUNDS:-10} benches/run mounts
 
 bench: setup release ## times and counts of `run` and `exec /bin/true` beside Debian trixie's crun and runc (as root)
 	@benches/run

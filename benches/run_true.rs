@@ -2,7 +2,8 @@
 //! system calls.
 //!
 //! `run_true ROUNDS BUNDLE NAME=PROGRAM[,VARIABLE=VALUE]...`; one NAME is crun, which the others are compared with.
-//! BUNDLE-NAME is a bundle whose program stays. Called by `benches/run`, which makes the bundles and the place.
+//! BUNDLE-NAME is a bundle whose program stays; without it nothing is executed. The file `title` of a bundle says what is
+//! measured. Called by `benches/run`, which makes the bundles and the place.
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 #![allow(clippy::missing_docs_in_private_items, reason = "one file, which nothing else uses")]
 
@@ -16,15 +17,6 @@ use nix::sys::time::TimeValLike;
 
 /// Runs before the first that counts: page cache, and the directories that a runtime makes once.
 const WARM_UP: usize = 5;
-
-/// What is measured.
-#[derive(Clone, Copy)]
-enum Task {
-    /// `run` of a container whose program is /bin/true.
-    Run,
-    /// `exec` of /bin/true in a container that runs.
-    Exec,
-}
 
 /// What one of them cost, in all processes that the runtime waited for.
 struct Sample {
@@ -109,22 +101,6 @@ impl Runtime {
     }
 }
 
-impl Task {
-    fn arguments(self, bundle: &str) -> Vec<&str> {
-        match self {
-            Self::Run => vec!["run", "--bundle", bundle, "bench"],
-            Self::Exec => vec!["exec", "stays", "/bin/true"],
-        }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::Run => "run /bin/true, spec template",
-            Self::Exec => "exec /bin/true, spec template",
-        }
-    }
-}
-
 /// Each round runs every runtime once and begins with another one, so that what disturbs the machine disturbs all.
 fn measure(runtimes: &mut [Runtime], rounds: usize, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     let count = runtimes.len();
@@ -140,10 +116,12 @@ fn measure(runtimes: &mut [Runtime], rounds: usize, arguments: &[&str]) -> Resul
     Ok(())
 }
 
-fn print_table(runtimes: &[Runtime], rounds: usize, task: Task, bundle: &str) -> Result<(), Box<dyn Error>> {
+/// The table for the bundle of that title.
+fn print_table(runtimes: &[Runtime], rounds: usize, arguments: &[&str], titled: &str) -> Result<(), Box<dyn Error>> {
     let peer = runtimes.iter().find(|runtime| runtime.name == "crun").ok_or("no crun to compare with")?;
     let (peer_cpu, peer_wall) = (peer.median(|s| s.cpu_ms), peer.median(|s| s.wall_ms));
-    println!("\n{}: medians of {rounds} interleaved runs each\n", task.title());
+    let title = std::fs::read_to_string(Path::new(titled).join("title"))?;
+    println!("\n{}: medians of {rounds} interleaved runs each\n", title.trim_end());
     println!("| runtime | CPU ms | of crun | wall ms | of crun | page faults | system calls | binary bytes |");
     println!("|---|---|---|---|---|---|---|---|");
     for runtime in runtimes {
@@ -154,7 +132,7 @@ fn print_table(runtimes: &[Runtime], rounds: usize, task: Task, bundle: &str) ->
             cpu / peer_cpu,
             wall / peer_wall,
             runtime.median(|s| s.page_faults),
-            runtime.system_calls(&task.arguments(bundle))?,
+            runtime.system_calls(arguments)?,
             std::fs::metadata(&runtime.program)?.len(),
         );
     }
@@ -168,15 +146,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let rounds: usize = rounds.parse()?;
     let mut runtimes = programs.iter().map(|program| Runtime::parse(program)).collect::<Result<Vec<_>, _>>()?;
-    measure(&mut runtimes, rounds, &Task::Run.arguments(bundle))?;
-    print_table(&runtimes, rounds, Task::Run, bundle)?;
+    let run = ["run", "--bundle", bundle, "bench"];
+    measure(&mut runtimes, rounds, &run)?;
+    print_table(&runtimes, rounds, &run, bundle)?;
 
+    let staying = |runtime: &Runtime| format!("{bundle}-{}", runtime.name);
+    let titled = runtimes.first().map(staying).ok_or("no runtime to measure")?;
+    if !Path::new(&titled).exists() {
+        return Ok(());
+    }
     for runtime in &mut runtimes {
         runtime.samples.clear();
-        runtime.once(&["run", "--detach", "--bundle", &format!("{bundle}-{}", runtime.name), "stays"])?;
+        runtime.once(&["run", "--detach", "--bundle", &staying(runtime), "stays"])?;
     }
-    let measured = measure(&mut runtimes, rounds, &Task::Exec.arguments(bundle));
-    let printed = measured.and_then(|()| print_table(&runtimes, rounds, Task::Exec, bundle));
+    let exec = ["exec", "stays", "/bin/true"];
+    let measured = measure(&mut runtimes, rounds, &exec);
+    let printed = measured.and_then(|()| print_table(&runtimes, rounds, &exec, &titled));
     for runtime in &runtimes {
         runtime.once(&["delete", "--force", "stays"])?;
     }

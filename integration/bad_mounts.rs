@@ -71,9 +71,13 @@ fn mounts() {
                 ],
             ),
             (|b| mount(b, json!({"options": ["bind"], "source": ""})), Validation, &["mounts[7].source: is missing"]),
-            (|b| mount(b, json!({"options": ["remount"]})), Validation, &["mounts[7].options: \"remount\""]),
             (
-                |b| mount(b, json!({"uidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]})),
+                |b| mount(b, json!({"options": ["remount"]})),
+                Validation,
+                &["mounts[7].options: remount without bind needs"],
+            ),
+            (
+                |b| mount(b, json!({"options": ["bind"], "uidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]})),
                 Validation,
                 &["mounts[7]", "must have both uid and gid mappings"],
             ),

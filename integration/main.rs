@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
 
+mod advisories;
 mod bad_input;
 mod bad_json;
 mod bad_limits;
@@ -37,7 +38,10 @@ mod harness;
 mod hooks;
 mod hooks_failing;
 mod hostile_descriptors;
+mod hostile_product;
+mod hostile_races;
 mod hostile_rootfs;
+mod idmapped_mounts;
 mod kill;
 mod labels;
 mod lifecycle;
@@ -47,6 +51,8 @@ mod load;
 mod log;
 mod masks;
 mod matrix;
+mod mount_options;
+mod mount_targets;
 mod mounts;
 mod namespaces;
 mod no_host_paths;

@@ -1,6 +1,6 @@
 //! `mounts`: types, options, targets that have to be made, order, what is refused.
 
-use crate::harness::{Bundle, Snapshot, is_peer, is_rootless, needs_root, skip};
+use crate::harness::{Bundle, Snapshot, is_peer, is_rootless, needs_root};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -127,25 +127,6 @@ fn tmpfs_with_and_without_a_mode() {
     assert_eq!((&seen.json["stat"]["/tmp"]["mode"], &seen.json["stat"]["/tmp"]["uid"]), (&json!(0o711), &json!(7)));
     seen.assert_mount("/moded", "tmpfs", &["size=64k", "rw"]);
     seen.assert_mount("/tmp", "tmpfs", &["ro"]);
-}
-
-#[test]
-fn tmpcopyup_copies_what_it_covers() {
-    let mut bundle = Bundle::new();
-    fs::create_dir(bundle.rootfs().join("data/inner")).unwrap();
-    fs::set_permissions(bundle.rootfs().join("data/inner"), PermissionsExt::from_mode(0o777)).unwrap();
-    fs::write(bundle.rootfs().join("data/inner/file"), "copied\n").unwrap();
-    symlink("inner/file", bundle.rootfs().join("data/link")).unwrap();
-    bundle.mount("/data", "tmpfs", "tmpfs", &["tmpcopyup"]);
-    bundle.script("cat /data/link && stat -c %a /data/inner && echo more > /data/inner/file");
-    let done = bundle.run();
-    if done.stderr.contains("not supported yet") {
-        done.exits(1).says("mounts[7].options");
-        return skip("tmpcopyup", "onggi does not support it yet");
-    }
-    assert_eq!(done.ok().stdout, "copied\n777\n");
-    let original = fs::read_to_string(bundle.rootfs().join("data/inner/file")).unwrap();
-    assert_eq!(original, "copied\n", "the original is untouched");
 }
 
 #[test]

@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module may name modules of lower rank only; those of rank 2 are mechanisms and never name each other.
-const RANKS: [(&str, u32); 21] = [
+const RANKS: [(&str, u32); 22] = [
     ("sys", 0),
     ("error", 0),
     ("host", 1),
     ("bundle", 1),
     ("container", 1),
+    ("idmap", 1),
     ("log", 1),
     ("seal", 1),
     ("namespaces", 2),
@@ -268,7 +269,7 @@ fn system_calls_are_behind_the_fence() {
 #[test]
 fn other_crates_have_one_home() {
     let homes: [(&str, &[&str]); 4] = [
-        ("oci_spec", &["bundle", "plan", "namespaces", "rootfs", "process", "cgroup", "seccomp", "hooks"]),
+        ("oci_spec", &["bundle", "idmap", "plan", "namespaces", "rootfs", "process", "cgroup", "seccomp", "hooks"]),
         ("seccompiler", &["seccomp", "sys"]),
         ("procfs", &["host", "container"]),
         ("clap", &["cli", "main"]),

@@ -45,6 +45,8 @@ pub enum Report {
     /// The mount namespace of a user namespace is made, and its root comes along: the sources of mounts can be opened
     /// below it, each to be sent by an order of its own.
     Sources,
+    /// A source with its ids mapped comes along; from a process that helps the parent.
+    Mapped,
     /// Everything is mounted, nothing pivoted: prestart and createRuntime hooks may run.
     Hooks,
     /// The container's terminal exists; its master comes along.

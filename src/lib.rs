@@ -42,7 +42,7 @@
 //! | rank | modules | may name |
 //! |---|---|---|
 //! | 0 | `sys`, `error` | the standard library and the system call crates |
-//! | 1 | `host`, `bundle`, `container`, `log`, `seal` | rank 0 |
+//! | 1 | `host`, `bundle`, `container`, `idmap`, `log`, `seal` | rank 0 |
 //! | 2 | `namespaces`, `rootfs`, `process`, `cgroup`, `seccomp`, `hooks` | 0 and 1, never each other |
 //! | 3 | `plan` | 0 to 2 |
 //! | 4 | `handshake`, `child`, `parent` | 0 to 3 |
@@ -85,7 +85,7 @@
 //! | `openat2` | 5.6 | resolution inside the container's root, without magic links |
 //! | `faccessat2`, `STATX_MNT_ID` | 5.8 | may the program be executed; is a place the root itself |
 //! | `close_range` with `CLOSE_RANGE_CLOEXEC` | 5.11 | nothing of the caller's or ours leaks |
-//! | `mount_setattr` | 5.12 | attributes and propagation of detached trees, recursive ones too |
+//! | `mount_setattr` | 5.12 | attributes, propagation and id maps of detached trees, recursive ones too |
 //! | `cgroup.kill` | 5.14 | end of a container without a PID namespace |
 //! | cgroup v2 on `/sys/fs/cgroup` | | limits; refused without |
 //!
@@ -108,6 +108,8 @@
 //! | BFQ's weights | 5.0 | `blockIO.weight` | `io.weight`, converted |
 //! | right to load device programs | | `resources.devices` | refused; passed over in a user namespace, where nobody makes nodes |
 //! | list of files to delegate | 4.15 | giving the container its cgroup | the three files that are always on it |
+//! | a filesystem that can be ID-mapped | 5.12, tmpfs 6.3 | `idmap`, `uidMappings` of a mount | refused with the filesystem's name |
+//! | a network namespace of the container's own | | sysfs in a user namespace | the host's, with all below it read-only |
 //! | right to make device nodes | | `/dev` | the host's nodes are bound |
 //! | CAP_SETUID, CAP_SETGID | | `linux.uidMappings`, `linux.gidMappings` | newuidmap(1) and newgidmap(1); neither for the own id alone |
 //! | right to make cgroups | | limits | no cgroup, if the config asks for none and no limits; refused otherwise |
@@ -127,6 +129,7 @@ pub mod error;
 mod handshake;
 mod hooks;
 mod host;
+mod idmap;
 pub mod log;
 mod namespaces;
 mod parent;

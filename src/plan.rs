@@ -11,7 +11,8 @@ use crate::container::status;
 use crate::error::{Error, ErrorKind, Result, phrase};
 use crate::hooks::{self, Hooks};
 use crate::host::Host;
-use crate::namespaces::{self, IdMap, Origin};
+use crate::idmap::IdMap;
+use crate::namespaces::{self, Origin};
 use crate::process::{self, affinity, fds::Inherited};
 use crate::rootfs::{self, MountNamespace};
 use crate::seccomp;
@@ -225,7 +226,6 @@ fn plan_rootfs(
     hooks: &Hooks,
     warnings: &mut Vec<String>,
 ) -> Result<rootfs::Plan> {
-    let (uids, gids) = (ranges(&namespaces.uid_map), ranges(&namespaces.gid_map));
     let input = rootfs::Input {
         root: bundle.spec.root().as_ref(),
         mounts: bundle.spec.mounts().as_deref(),
@@ -241,8 +241,8 @@ fn plan_rootfs(
         network_namespace: namespaces.lists(CloneFlags::NETWORK),
         pid_namespace: namespaces.lists(CloneFlags::PID),
         ipc_namespace: namespaces.lists(CloneFlags::IPC),
-        uid_ranges: uids.as_deref(),
-        gid_ranges: gids.as_deref(),
+        uid_map: &namespaces.uid_map,
+        gid_map: &namespaces.gid_map,
         pivot: options.pivot,
         hooks: hooks.run_before_pivot(),
         notify: options.notify.as_deref(),

@@ -11,6 +11,7 @@
 
 mod bundle;
 pub mod caller;
+mod canary;
 mod command;
 mod debian;
 mod probe;
@@ -23,6 +24,7 @@ mod trace;
 
 pub use bundle::{Bundle, template};
 pub use caller::{is_rootless, needs_root, needs_user};
+pub use canary::{Canary, TRICKS, touching_everything};
 pub use command::{Invocation, Outcome, Running};
 pub use debian::{debian_root, has_debian_root};
 pub use probe::{Report, capability_mask, probe_path};

@@ -60,7 +60,7 @@ fn linux() -> Value {
         "selinux": { "enabled": false },
         "intelRdt": { "enabled": false, "schemata": false, "monitoring": false },
         "memoryPolicy": { "modes": [], "flags": [] },
-        "mountExtensions": { "idmap": { "enabled": false } },
+        "mountExtensions": { "idmap": { "enabled": true } },
         "netDevices": { "enabled": false },
     })
 }

@@ -60,6 +60,14 @@ impl Joins {
         self.process.as_ref().is_some_and(|process| process.pid_inside)
     }
 
+    /// The user namespace to join.
+    ///
+    /// # Errors
+    /// When there is none: a bug, as whoever asks has seen it in the plan.
+    pub fn user(&self) -> Result<BorrowedFd<'_>> {
+        self.of(CloneFlags::USER).ok_or_else(|| Error::new(ErrorKind::System, "no user namespace is joined"))
+    }
+
     fn of(&self, kind: CloneFlags) -> Option<BorrowedFd<'_>> {
         self.opened.iter().find(|(found, ..)| *found == kind).map(|(_, file, _)| file.as_fd())
     }

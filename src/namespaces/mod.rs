@@ -11,7 +11,7 @@ mod join;
 mod sysctl;
 mod target;
 
-pub use idmap::IdMap;
+use crate::idmap::IdMap;
 pub use join::Joins;
 pub use sysctl::Sysctl;
 pub use target::Target;

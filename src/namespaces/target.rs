@@ -1,7 +1,7 @@
 //! The namespaces of a running process, as procfs shows them: what `exec` joins.
 
-use super::IdMap;
 use crate::error::{Context, Error, Result};
+use crate::idmap::IdMap;
 use crate::sys::Errno;
 use crate::sys::clone::CloneFlags;
 use crate::sys::fs::{self, Access, Resolve};

@@ -2,6 +2,7 @@
 
 use super::console::Console;
 use super::idmap;
+use super::idmapped::Mapper;
 use super::init_process::InitProcess;
 use super::launch::Progress;
 use super::relay::Relay;
@@ -165,8 +166,14 @@ impl<'a> Conversation<'a> {
                 let Role::Init(Sources::Named(named)) = &self.prepared.role else {
                     return Err(unexpected("its root"));
                 };
-                named.reopen(&root).try_for_each(|source| self.proceed(Some(&source?)))?;
+                let mapper = named
+                    .has_idmaps()
+                    .then(|| Mapper::start(named, &root, self.done.init.pidfd(), self.prepared.single_threaded));
+                let mapper = mapper.transpose()?;
+                let mapped = || mapper.as_ref().ok_or_else(|| unexpected("a source for nobody")).and_then(Mapper::next);
+                named.reopen(&root, mapped).try_for_each(|source| self.proceed(Some(&source?)))?;
             }
+            Report::Mapped => return Err(unexpected("what it may not do")),
             Report::Hooks => {
                 progress.hooks_ran = true;
                 self.run_hooks(signals)?;

@@ -7,7 +7,8 @@
 use super::subids;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::Host;
-use crate::namespaces::{IdMap, Plan};
+use crate::idmap::IdMap;
+use crate::namespaces::Plan;
 use crate::sys::fs::{self, Access, Resolve};
 use crate::sys::signal::Signals;
 use crate::sys::spawn::{self, Ending};

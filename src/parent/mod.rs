@@ -4,6 +4,7 @@ pub mod console;
 pub mod conversation;
 pub mod exec;
 mod idmap;
+mod idmapped;
 pub mod init_process;
 pub mod launch;
 pub mod notify;

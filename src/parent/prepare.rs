@@ -1,5 +1,6 @@
 //! Plan to Prepared: opens everything that the child needs while we still stand on the host.
 
+use super::idmapped;
 use crate::child::{Prepared, Role};
 use crate::container::record::Record;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -9,7 +10,7 @@ use crate::plan::Plan;
 use crate::rootfs;
 use crate::sys::clone::{CloneFlags, SingleThreaded};
 use crate::sys::fs::{self, Access, PROC_ROOT_INODE, magic};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Before anything is made: opens the namespaces to join, looks whether the root filesystem is there, and raises what
 /// limits of ours are below the container's. When a path of config.json leads nowhere there is nothing to undo.
@@ -23,16 +24,18 @@ pub fn open_namespaces(plan: &Plan) -> Result<Joins> {
 pub fn prepare(plan: Plan, joins: Joins, record: &Record, host: &Host, gate: Option<OwnedFd>) -> Result<Prepared> {
     let single_threaded = SingleThreaded::prove(host.threads)?;
     let new_user_namespace = plan.namespaces.origin(CloneFlags::USER) == Origin::New;
+    let proc = host_proc()?;
+    let maps = idmapped::namespaces(plan.rootfs.idmaps(), &joins, proc.as_fd(), single_threaded)?;
     Ok(Prepared {
         record: record.clone(),
         single_threaded,
         joins,
         namespaces: plan.namespaces,
-        role: Role::Init(rootfs::prepare(plan.rootfs)?),
+        role: Role::Init(rootfs::prepare(plan.rootfs, maps)?),
         process: plan.process,
         seccomp: plan.seccomp,
         hooks: plan.hooks,
-        proc: host_proc()?,
+        proc,
         ignored_signals: host.ignored_signals,
         hidden: !new_user_namespace || host.euid == 0,
         awaits_cgroup: false,

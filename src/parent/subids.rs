@@ -1,7 +1,7 @@
 //! What `/etc/subuid` and `/etc/subgid` give to the caller, for the advice to who is refused; subuid(5). It is the
 //! helpers that decide.
 
-use crate::namespaces::IdMap;
+use crate::idmap::IdMap;
 use crate::sys::machine;
 
 /// What to change so that all of `maps` will be allowed; `None` when it is not the file that is in the way.

@@ -1,15 +1,15 @@
 //! What a caller without privileges, that is any but user 0, can't have. Said by the field here, rather than by an EPERM of
 //! the kernel half way.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::namespaces::{self, Origin};
 use crate::sys::clone::CloneFlags;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxIdMapping, Spec};
 
 /// # Errors
 /// `InvalidConfig` for a container without a user namespace and for additional groups, with runc's phrases; for a mount
-/// namespace that is joined.
+/// namespace that is joined. `Unsupported` for ID-mapped mounts.
 pub(super) fn check(spec: &Spec, host: &Host, namespaces: &namespaces::Plan) -> Result<()> {
     if host.euid == 0 {
         return Ok(());
@@ -28,6 +28,24 @@ pub(super) fn check(spec: &Spec, host: &Host, namespaces: &namespaces::Plan) -> 
     if groups.is_some_and(|groups| !groups.is_empty()) {
         let advice = "cannot set any additional groups in a rootless container: leave them out";
         return Err(Error::config("process.user.additionalGids", advice));
+    }
+    refuse_idmapped_mounts(spec)
+}
+
+/// Only who mounted a filesystem may map its ids: of the host's filesystems root.
+fn refuse_idmapped_mounts(spec: &Spec) -> Result<()> {
+    let listed = |list: &Option<Vec<LinuxIdMapping>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    let is_option = |word: &String| word == "idmap" || word == "ridmap";
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        let options = mount.options().as_deref().unwrap_or_default();
+        let name = match () {
+            () if options.iter().any(is_option) => "options",
+            () if listed(mount.uid_mappings()) || listed(mount.gid_mappings()) => "uidMappings",
+            () => continue,
+        };
+        let advice =
+            "an ID-mapped mount needs root, as the host's filesystems are root's: leave it out, or run onggi as root";
+        return Err(Error::config(format!("mounts[{index}].{name}"), advice).of_kind(ErrorKind::Unsupported));
     }
     Ok(())
 }

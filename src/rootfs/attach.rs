@@ -1,6 +1,9 @@
 //! Attaching the mounts in the child, in the order of the configuration.
 
-use super::mounts::PROC_FILES;
+use super::copy_up::copy_up;
+use super::idmap;
+use super::mounts::{PROC_FILES, Remount};
+use super::options::Datum;
 use super::prepare::{Prepared, Tree, tree_of, unfulfilled};
 use super::root::{Links, Root, Target, TargetKind};
 use super::{MountPlan, What};
@@ -32,11 +35,15 @@ impl Prepared {
     pub fn mount_all(&self, me: &InChild, root: &Root) -> Result<Mounted> {
         // All of them before the first is mounted: a link at /proc would send a later mount, and with it what is
         // written to it, elsewhere (CVE-2019-19921, CVE-2023-27561, CVE-2025-54867).
-        for plan in self.plan.mounts.iter().filter(|plan| needs_ordinary_directory(plan)) {
+        for plan in self.plan.mounts.iter().filter(|plan| plan.needs_ordinary_directory()) {
             check_ordinary_directory(plan, root).with_context(|| plan.failure())?;
         }
         let mut mounted = Mounted { proc: None, late_read_only: Vec::new() };
         for (plan, tree) in self.plan.mounts.iter().zip(&self.trees) {
+            if let What::Remount(remount) = &plan.what {
+                change(plan, remount, root).with_context(|| plan.failure())?;
+                continue;
+            }
             let inside = self.clone_inside(plan, root)?;
             match inside.as_ref().or(tree.as_ref()) {
                 Some(tree) => {
@@ -65,6 +72,7 @@ impl Prepared {
             .map_err(|error| error.phrased(format!("open {} inside the root filesystem", plan.source.display())))
             .and_then(|source| mount::clone_at(source, *depth))
             .map_err(|error| unfulfilled(error, plan))?;
+        idmap::apply(&tree, plan, &self.maps)?;
         tree_of(plan, &self.plan, tree, *depth).map(Some)
     }
 
@@ -82,13 +90,9 @@ impl Prepared {
     }
 }
 
-fn needs_ordinary_directory(plan: &MountPlan) -> bool {
-    matches!(plan.fstype(), Some("proc" | "sysfs"))
-}
-
 /// How the destination of `plan` may be resolved.
 fn links(plan: &MountPlan) -> Links {
-    if needs_ordinary_directory(plan) { Links::Refuse } else { Links::Follow }
+    if plan.needs_ordinary_directory() { Links::Refuse } else { Links::Follow }
 }
 
 fn check_ordinary_directory(plan: &MountPlan, root: &Root) -> Result<()> {
@@ -100,17 +104,18 @@ fn check_ordinary_directory(plan: &MountPlan, root: &Root) -> Result<()> {
 }
 
 fn not_ordinary(plan: &MountPlan, error: Error) -> Error {
-    if !needs_ordinary_directory(plan) || !(error.is(Errno::ELOOP) || error.is(Errno::ENOTDIR)) {
+    if !plan.needs_ordinary_directory() || !(error.is(Errno::ELOOP) || error.is(Errno::ENOTDIR)) {
         return error;
     }
-    let fstype = plan.fstype().unwrap_or_default();
+    // A sysfs may be a bind of the host's.
+    let fstype = plan.fstype().unwrap_or("sysfs");
     Error::new(ErrorKind::InvalidConfig, format!("filesystem \"{fstype}\" must be mounted on ordinary directory"))
 }
 
 /// Attaches a cloned tree; tells whether it is a procfs on /proc.
 fn attach_tree(me: &InChild, plan: &MountPlan, root: &Root, tree: &Tree) -> Result<bool> {
     let kind = if tree.is_dir { TargetKind::Dir } else { TargetKind::File };
-    let target = root.create_target(&plan.destination, kind, links(plan))?;
+    let target = root.create_target(&plan.destination, kind, links(plan)).map_err(|error| not_ordinary(plan, error))?;
     let procfs = guard_proc(plan, root, &target, Some(tree.mount.as_fd()))?;
     mount::attach(me, &tree.mount, &target.fd)?;
     Ok(procfs)
@@ -122,35 +127,55 @@ fn attach_filesystem(me: &InChild, plan: &MountPlan, root: &Root) -> Result<Owne
         .map_err(|error| not_ordinary(plan, error))?;
     guard_proc(plan, root, &target, None)?;
     let mount = make(plan, &target)?;
-    for (propagation, depth) in &plan.propagation {
-        mount::set_attributes(&mount, Attributes::NONE, Some(*propagation), *depth)?;
+    if matches!(plan.what, What::Filesystem { copy_up: true, .. }) {
+        copy_up(&target.fd, &mount).context("tmpcopyup")?;
     }
+    propagate(plan, &mount)?;
     mount::attach(me, &mount, &target.fd)?;
     Ok(mount)
 }
 
+fn propagate(plan: &MountPlan, mount: &OwnedFd) -> Result<()> {
+    plan.propagation
+        .iter()
+        .try_for_each(|(propagation, depth)| mount::set_attributes(mount, Attributes::NONE, Some(*propagation), *depth))
+}
+
+/// Changes the mount that is at the destination of `plan`.
+fn change(plan: &MountPlan, remount: &Remount, root: &Root) -> Result<()> {
+    let target = root.open(&plan.destination, Access::Path)?;
+    let told = |error: Error| match error.errno() {
+        Some(Errno::EINVAL) => error.hint("nothing is mounted there, or it is not to be changed that way"),
+        _ => error,
+    };
+    if let Some((superblock, data)) = &remount.filesystem {
+        let filesystem = Filesystem::pick(&target).map_err(told)?;
+        set_options(plan, &filesystem, "mounted", superblock, data)?;
+        filesystem.reconfigure().map_err(told)?;
+    }
+    for (change, depth) in [(plan.recursive, Depth::All), (plan.attributes, Depth::Top)] {
+        if !change.is_empty() {
+            mount::set_attributes(&target, change, None, depth).map_err(told)?;
+        }
+    }
+    propagate(plan, &target)
+}
+
 /// Makes the filesystem of `plan` as a detached mount.
 fn make(plan: &MountPlan, target: &Target) -> Result<OwnedFd> {
-    let What::Filesystem { fstype, superblock, data } = &plan.what else {
+    let What::Filesystem { fstype, superblock, data, .. } = &plan.what else {
         return Err(Error::new(ErrorKind::System, "a bind mount is no filesystem"));
     };
     let filesystem = Filesystem::open(fstype).map_err(|error| unknown_type(plan, fstype, error))?;
     if !plan.source.is_empty() {
         filesystem.set("source", Some(&plan.source))?;
     }
-    let explain = |error, key: &str, value| explain(error, &filesystem, plan, fstype, key, value);
     if fstype == "tmpfs" && !target.created && !data.iter().any(|(key, _)| key == "mode") {
         // Taken from the directory it covers, as runc and crun do; the kernel's default is 1777.
         let mode = format!("{:o}", target.stat.mode & 0o7777);
         filesystem.set("mode", Some(OsStr::new(&mode)))?;
     }
-    for flag in superblock {
-        filesystem.set(flag, None).map_err(|error| explain(error, flag, None))?;
-    }
-    for (key, value) in data {
-        let value = value.as_deref();
-        filesystem.set(key, value.map(OsStr::new)).map_err(|error| explain(error, key, value))?;
-    }
+    set_options(plan, &filesystem, fstype, superblock, data)?;
     filesystem.create().map_err(|error| {
         let messages = filesystem.messages();
         match fstype.as_str() {
@@ -162,11 +187,29 @@ fn make(plan: &MountPlan, target: &Target) -> Result<OwnedFd> {
         }
     })?;
     filesystem.mount(plan.attributes.then(plan.recursive)).map_err(|error| {
-        if needs_ordinary_directory(plan) && error.is(Errno::EPERM) {
+        if plan.needs_ordinary_directory() && error.is(Errno::EPERM) {
             return error.context("a user namespace may mount it only where one is visible without covers");
         }
         error
     })
+}
+
+fn set_options(
+    plan: &MountPlan,
+    filesystem: &Filesystem,
+    fstype: &str,
+    superblock: &[&'static str],
+    data: &[Datum],
+) -> Result<()> {
+    let explain = |error, key: &str, value| explain(error, filesystem, plan, fstype, key, value);
+    for flag in superblock {
+        filesystem.set(flag, None).map_err(|error| explain(error, flag, None))?;
+    }
+    for (key, value) in data {
+        let value = value.as_deref();
+        filesystem.set(key, value.map(OsStr::new)).map_err(|error| explain(error, key, value))?;
+    }
+    Ok(())
 }
 
 fn unknown_type(plan: &MountPlan, fstype: &str, error: Error) -> Error {

@@ -8,6 +8,7 @@ use crate::sys::Errno;
 use crate::sys::clone::InChild;
 use crate::sys::fs::{self, Access};
 use crate::sys::mount::{self, Attribute, Attributes, Depth, Filesystem};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -15,13 +16,14 @@ use std::path::Path;
 /// Reads a list of paths, duplicates left out; relative ones count from `/`.
 pub(super) fn plan(list: &[String], field: &str) -> Result<Vec<ContainerPath>> {
     let mut paths: Vec<ContainerPath> = Vec::with_capacity(list.len());
+    let mut seen = BTreeSet::new();
     for (index, text) in list.iter().enumerate() {
         let field = || format!("{field}[{index}]");
         let path = ContainerPath::new(Path::new(text)).ok_or_else(|| Error::config(field(), "contains a NUL byte"))?;
         if path.is_root() {
             return Err(Error::config(field(), "is the root itself; use root.readonly"));
         }
-        if !paths.contains(&path) {
+        if seen.insert(path.clone()) {
             paths.push(path);
         }
     }

@@ -13,7 +13,9 @@
 //! by openat2 inside the root (CVE-2021-30465, CVE-2024-45310 and their family).
 
 mod attach;
+mod copy_up;
 mod devices;
+mod idmap;
 mod masks;
 mod mounts;
 mod named;
@@ -26,6 +28,7 @@ mod root;
 mod userns;
 
 pub use attach::Mounted;
+pub use idmap::{Idmap, Idmaps};
 pub use mounts::NOTIFY;
 pub use named::Named;
 pub use options::names as mount_option_names;
@@ -33,6 +36,7 @@ pub use prepare::{Prepared, Sources, check, prepare};
 pub use root::Root;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::idmap::IdMap;
 use devices::DevicesPlan;
 use mounts::{MountPlan, What};
 use oci_spec::runtime as spec;
@@ -75,11 +79,10 @@ pub struct Input<'a> {
     pub pid_namespace: bool,
     /// Likewise an IPC namespace.
     pub ipc_namespace: bool,
-    /// The user ids of its new user namespace, each range as its first id inside and its length; `None` without one, or
-    /// when its maps are not ours.
-    pub uid_ranges: Option<&'a [(u32, u32)]>,
+    /// The user ids of its new user namespace; empty without one, or when its maps are not ours.
+    pub uid_map: &'a [IdMap],
     /// Likewise the group ids.
-    pub gid_ranges: Option<&'a [(u32, u32)]>,
+    pub gid_map: &'a [IdMap],
     /// False with `--no-pivot`: the host's root is a ramfs, which pivot_root(2) refuses.
     pub pivot: bool,
     /// Whether hooks run between `enter` and `pivot`.
@@ -205,6 +208,8 @@ fn check_no_pivot(input: &Input<'_>, propagation: RootPropagation) -> Result<()>
 pub(crate) mod tests {
     use super::*;
 
+    const MAP: &[IdMap] = &[IdMap { container: 0, host: 0, size: 1 }];
+
     /// Plans `fragment`, which holds `root`, `mounts` and `linux`, with a new mount and user namespace as told.
     pub(crate) fn plan_of(fragment: &str, user_namespace: bool) -> Result<Plan> {
         #[derive(serde::Deserialize)]
@@ -226,8 +231,8 @@ pub(crate) mod tests {
             network_namespace: false,
             pid_namespace: true,
             ipc_namespace: false,
-            uid_ranges: user_namespace.then_some(&[(0, 1)]),
-            gid_ranges: user_namespace.then_some(&[(0, 1)]),
+            uid_map: if user_namespace { MAP } else { &[] },
+            gid_map: if user_namespace { MAP } else { &[] },
             pivot: true,
             hooks: false,
             notify: None,

@@ -1,8 +1,8 @@
 //! `mounts` of the configuration, planned. Spec: config.md, Mounts.
 
 use super::options::{self, Datum, Options};
-use super::{ContainerPath, Input, userns};
-use crate::error::{Error, ErrorKind, Result};
+use super::{ContainerPath, Idmap, Input, idmap, userns};
+use crate::error::{Error, Result};
 use crate::sys::mount::{Attribute, Attributes, Depth, Propagation};
 use oci_spec::runtime as spec;
 use std::ffi::OsString;
@@ -20,6 +20,8 @@ pub struct MountPlan {
     pub(crate) what: What,
     /// The source as the configuration has it, for errors and for filesystems.
     pub(crate) source: OsString,
+    /// The map of its ids, and how far down it goes.
+    pub(crate) idmap: Option<(Idmap, Depth)>,
     /// Attributes to change on the mount.
     pub(crate) attributes: Attributes,
     /// Attributes to change on it and all below.
@@ -56,11 +58,25 @@ pub enum What {
         superblock: Vec<&'static str>,
         /// Its own options.
         data: Vec<Datum>,
+        /// Whether it begins with a copy of what it covers.
+        copy_up: bool,
     },
     /// The host's cgroup2 mount, cloned: for a container without a cgroup namespace of its own. A fresh cgroup2 mount
     /// in the initial cgroup namespace resets the host's `nsdelegate` and `memory_recursiveprot` and waits for a grace
     /// period of the kernel.
     HostCgroup,
+    /// The host's sysfs with all below it, cloned, read-only: for a container with a user namespace and no network
+    /// namespace of its own, as a new one shows the network namespace to whom it belongs.
+    HostSysfs,
+    /// Nothing new: what is there is changed.
+    Remount(Remount),
+}
+
+/// A change of a mount that is there; that of its attributes is in the [`MountPlan`].
+#[derive(Debug, Clone)]
+pub struct Remount {
+    /// Flags and options of the filesystem, unless only the mount is to change (`bind`).
+    pub(crate) filesystem: Option<(Vec<&'static str>, Vec<Datum>)>,
 }
 
 impl MountPlan {
@@ -78,8 +94,13 @@ impl MountPlan {
     pub(super) fn fstype(&self) -> Option<&str> {
         match &self.what {
             What::Filesystem { fstype, .. } => Some(fstype),
-            What::Bind { .. } | What::Inside { .. } | What::HostCgroup => None,
+            What::Bind { .. } | What::Inside { .. } | What::HostCgroup | What::HostSysfs | What::Remount(_) => None,
         }
+    }
+
+    /// Whether no link may lead to the destination: what is taken for a procfs or a sysfs later must be there.
+    pub(super) fn needs_ordinary_directory(&self) -> bool {
+        matches!(self.what, What::HostSysfs) || matches!(self.fstype(), Some("proc" | "sysfs"))
     }
 
     /// What an error about this mount starts with; shims show it to users.
@@ -88,9 +109,6 @@ impl MountPlan {
         format!("error mounting \"{}\" to rootfs at \"{destination}\" ({field})", source.display())
     }
 }
-
-/// Where the container finds the directory of [`Input::notify`].
-pub const NOTIFY: &str = "/run/notify";
 
 /// The only paths below /proc that may be mounted on: LXCFS and FIPS. Without leading slash.
 pub(super) const PROC_FILES: &[&str] = &[
@@ -106,16 +124,20 @@ pub(super) const PROC_FILES: &[&str] = &[
     "proc/sys/crypto/fips_enabled",
 ];
 
+/// Where a container finds the directory of the socket that it tells its readiness to.
+pub const NOTIFY: &str = "/run/notify";
+
 /// Plans all mounts of a root filesystem that is at `rootfs` on the host.
 pub(super) fn plan(input: &Input<'_>, rootfs: &Path, warnings: &mut Vec<String>) -> Result<Vec<MountPlan>> {
-    let mut plans = Vec::new();
+    let mut planned = Vec::new();
     for (index, mount) in input.mounts.unwrap_or_default().iter().enumerate() {
-        plans.push(plan_one(format!("mounts[{index}]"), mount, input, rootfs, warnings)?);
+        planned.push(plan_one(format!("mounts[{index}]"), mount, input, rootfs, &planned, warnings)?);
     }
     if let Some(source) = input.notify {
-        plans.push(plan_one("NOTIFY_SOCKET".to_owned(), &notify_mount(source), input, rootfs, warnings)?);
+        let mount = notify_mount(source);
+        planned.push(plan_one("NOTIFY_SOCKET".to_owned(), &mount, input, rootfs, &planned, warnings)?);
     }
-    Ok(plans)
+    Ok(planned)
 }
 
 /// Shows the directory with the socket for readiness messages.
@@ -133,18 +155,15 @@ fn plan_one(
     mount: &spec::Mount,
     input: &Input<'_>,
     rootfs: &Path,
+    earlier: &[MountPlan],
     warnings: &mut Vec<String>,
 ) -> Result<MountPlan> {
     let destination = destination(&field, mount.destination(), rootfs, warnings)?;
     let words = mount.options().as_deref().unwrap_or_default();
-    let of_options = format!("{field}.options");
     if let Some(word) = words.iter().find(|word| word.contains('\0')) {
-        return Err(Error::config(&of_options, format!("{word:?} contains a NUL byte")));
+        return Err(Error::config(format!("{field}.options"), format!("{word:?} contains a NUL byte")));
     }
-    let options = options::parse(words).map_err(|(word, why)| {
-        Error::config(&of_options, format!("\"{word}\": {why}")).of_kind(ErrorKind::Unsupported)
-    })?;
-    check_mappings(&field, mount, &options)?;
+    let options = options::parse(words);
     let source = mount.source().as_deref().unwrap_or(Path::new("")).as_os_str().to_owned();
     if source.as_bytes().contains(&0) {
         return Err(Error::config(format!("{field}.source"), "contains a NUL byte"));
@@ -153,38 +172,101 @@ fn plan_one(
     if fstype.contains('\0') {
         return Err(Error::config(format!("{field}.type"), "contains a NUL byte"));
     }
-    let Options { bind, mut attributes, recursive, mut superblock, propagation, data } = options;
-    let what = match (bind, fstype) {
+    let what = what(&field, fstype, &options, &source, &Around { input, rootfs, earlier, destination: &destination })?;
+    let idmap = idmap::plan(&field, mount, options.idmap, &what, input)?;
+    let Options { attributes, mut recursive, propagation, .. } = options;
+    if matches!(what, What::HostSysfs) {
+        let told = "without a network namespace of its own the container gets the host's /sys, read-only";
+        warnings.push(format!("config.json: {field}: {told}"));
+        recursive = recursive.with(Attribute::READ_ONLY);
+    }
+    let mut plan = MountPlan {
+        field,
+        destination,
+        what,
+        source,
+        idmap,
+        attributes,
+        recursive,
+        propagation,
+        late_read_only: false,
+    };
+    userns::check(&plan, input)?;
+    check_proc(&plan)?;
+    if let What::Filesystem { fstype, superblock, .. } = &mut plan.what {
+        let late = fstype == "tmpfs" || plan.destination.is("dev");
+        if late && attributes.sets(Attribute::READ_ONLY) {
+            plan.attributes = attributes.without(Attribute::READ_ONLY);
+            superblock.retain(|flag| *flag != "ro");
+            plan.late_read_only = true;
+        }
+    }
+    Ok(plan)
+}
+
+/// What the kind of a mount depends on besides itself.
+struct Around<'a> {
+    input: &'a Input<'a>,
+    rootfs: &'a Path,
+    /// The mounts before it.
+    earlier: &'a [MountPlan],
+    destination: &'a ContainerPath,
+}
+
+fn what(field: &str, fstype: &str, options: &Options, source: &OsString, around: &Around<'_>) -> Result<What> {
+    let of_options = format!("{field}.options");
+    if options.copy_up && (fstype != "tmpfs" || options.bind.is_some() || options.remount) {
+        return Err(Error::config(of_options, "tmpcopyup is for a new mount of type tmpfs: remove it"));
+    }
+    if options.remount {
+        return remount(&of_options, options, around).map(What::Remount);
+    }
+    let Input { bundle, cgroup_namespace, network_namespace, user_namespace, .. } = *around.input;
+    let superblock = options.superblock.clone();
+    Ok(match (options.bind, fstype) {
         (Some(depth), _) => {
-            refuse_data(&of_options, &data, "bind mounts cannot have any filesystem-specific options applied")?;
-            let source = bind_source(&field, &source, input.bundle)?;
-            match inside(rootfs, &source) {
+            refuse_data(&of_options, &options.data, "bind mounts cannot have any filesystem-specific options applied")?;
+            let source = bind_source(field, source, bundle)?;
+            match inside(around.rootfs, &source) {
                 Some(source) => What::Inside { source, depth },
                 None => What::Bind { source, depth },
             }
         }
-        (None, "cgroup" | "cgroup2") if !input.cgroup_namespace => {
-            refuse_data(&of_options, &data, "the host's cgroup mount takes no options of the filesystem")?;
+        (None, "cgroup" | "cgroup2") if !cgroup_namespace => {
+            refuse_data(&of_options, &options.data, "the host's cgroup mount takes no options of the filesystem")?;
             What::HostCgroup
         }
-        (None, "cgroup") => What::Filesystem { fstype: "cgroup2".to_owned(), superblock: Vec::new(), data },
-        (None, _) => What::Filesystem { fstype: fstype.to_owned(), superblock: Vec::new(), data },
-    };
-    let mut plan =
-        MountPlan { field, destination, what, source, attributes, recursive, propagation, late_read_only: false };
-    userns::check(&plan, input)?;
-    check_proc(&plan)?;
-    if let What::Filesystem { fstype, superblock: flags, .. } = &mut plan.what {
-        let late = fstype == "tmpfs" || plan.destination.is("dev");
-        if late && attributes.sets(Attribute::READ_ONLY) {
-            attributes = attributes.without(Attribute::READ_ONLY);
-            superblock.retain(|flag| *flag != "ro");
-            plan.late_read_only = true;
-        }
-        *flags = superblock;
-        plan.attributes = attributes;
+        (None, "sysfs") if user_namespace && !network_namespace => What::HostSysfs,
+        (None, _) => What::Filesystem {
+            fstype: if fstype == "cgroup" { "cgroup2" } else { fstype }.to_owned(),
+            superblock,
+            data: options.data.clone(),
+            copy_up: options.copy_up,
+        },
+    })
+}
+
+/// A change of what an earlier mount has made; with `bind` of the mount alone. The filesystem itself is changed only if it
+/// is new in this container: a bind shares it with the host, which would get the change too.
+fn remount(field: &str, options: &Options, around: &Around<'_>) -> Result<Remount> {
+    if options.bind.is_some() {
+        refuse_data(
+            field,
+            &options.data,
+            "with bind, remount changes the mount alone and takes no options of the filesystem",
+        )?;
+        return Ok(Remount { filesystem: None });
     }
-    Ok(plan)
+    let there = around.earlier.iter().rfind(|mount| mount.destination == *around.destination);
+    if there.is_none_or(|mount| mount.fstype().is_none()) {
+        let advice = format!(
+            "remount without bind needs an earlier entry of mounts that makes a filesystem at {}; add bind to change a \
+             mount that is there",
+            around.destination
+        );
+        return Err(Error::config(field, advice));
+    }
+    Ok(Remount { filesystem: Some((options.remounted(), options.data.clone())) })
 }
 
 /// Where a mount goes: a path in the container, which may be given as the path that it has on the host.
@@ -208,23 +290,6 @@ fn inside(rootfs: &Path, path: &Path) -> Option<ContainerPath> {
     let below = path.strip_prefix(rootfs).ok().filter(|_| rootfs != Path::new("/"))?;
     let plain = below.components().all(|component| matches!(component, Component::Normal(_)));
     plain.then(|| ContainerPath::new(below)).flatten()
-}
-
-fn check_mappings(field: &str, mount: &spec::Mount, options: &Options) -> Result<()> {
-    let given = |list: &Option<Vec<spec::LinuxIdMapping>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    let (uid, gid) = (given(mount.uid_mappings()), given(mount.gid_mappings()));
-    if !uid && !gid {
-        return Ok(());
-    }
-    if uid != gid {
-        let advice = "id-mapped mounts must have both uid and gid mappings specified";
-        return Err(Error::config(field, advice));
-    }
-    let field = format!("{field}.uidMappings");
-    if options.bind.is_none() {
-        return Err(Error::config(field, "id-mapped mounts are only supported for bind-mounts"));
-    }
-    Err(Error::config(field, "ID-mapped mounts are not supported yet").of_kind(ErrorKind::Unsupported))
 }
 
 fn refuse_data(field: &str, data: &[Datum], why: &str) -> Result<()> {
@@ -333,14 +398,39 @@ mod tests {
         refused(r#"{"destination":"/d","source":"/x","options":["bind","size=1"]}"#, "remove \"size\"");
         refused(r#"{"destination":"/d","options":["bind"]}"#, "mounts[0].source: is missing");
         refused(r#"{"destination":"/d","source":"/x\u0000","options":["bind"]}"#, "NUL");
-        refused(r#"{"destination":"/d","type":"tmpfs","options":["tmpcopyup"]}"#, "tmpcopyup");
+        refused(r#"{"destination":"/d","type":"ramfs","options":["tmpcopyup"]}"#, "tmpcopyup is for");
         refused(r#"{"destination":"/proc","type":"tmpfs"}"#, "not of type proc");
         refused(r#"{"destination":"/proc/sys","source":"/x","options":["bind"]}"#, "inside /proc");
-        let map = r#"[{"containerID":0,"hostID":1,"size":1}]"#;
-        refused(
-            &format!(r#"{{"destination":"/d","source":"/x","options":["bind"],"uidMappings":{map}}}"#),
-            "both uid and gid",
-        );
+    }
+
+    #[test]
+    fn remounts_change_what_the_container_has() {
+        let tmpfs = r#"{"destination":"/d","type":"tmpfs"}"#;
+        let again = |mounts: &str| {
+            let plan = plan_of(&format!(r#"{{"mounts":[{mounts}]}}"#), false);
+            plan.map(|plan| match plan.mounts.into_iter().next_back().unwrap().what {
+                What::Remount(remount) => remount.filesystem,
+                other => panic!("{other:?}"),
+            })
+        };
+        let remount = r#"{"destination":"/d","options":["remount","rw","size=1k"]}"#;
+        let (flags, data) = again(&format!("{tmpfs},{remount}")).unwrap().unwrap();
+        assert_eq!((flags, data), (vec!["rw"], vec![("size".to_owned(), Some("1k".to_owned()))]));
+        assert!(again(r#"{"destination":"/d","options":["bind","remount","ro"]}"#).unwrap().is_none());
+        let bind = r#"{"destination":"/d","source":"/x","options":["bind"]}"#;
+        for earlier in [String::new(), format!("{bind},"), format!("{tmpfs},{bind},")] {
+            let told = again(&format!("{earlier}{remount}")).unwrap_err().to_string();
+            assert!(told.contains("remount without bind needs an earlier entry"), "{told}");
+        }
+        refused(r#"{"destination":"/d","options":["bind","remount","size=1"]}"#, "remove \"size\"");
+    }
+
+    #[test]
+    fn the_hosts_sysfs_is_read_only_all_through() {
+        let plan = plan_of(r#"{"mounts":[{"destination":"/sys","type":"sysfs"}]}"#, true).unwrap();
+        let mount = &plan.mounts[0];
+        assert!(matches!(mount.what, What::HostSysfs) && mount.recursive.sets(Attribute::READ_ONLY));
+        assert!(mount.needs_ordinary_directory() && mount.is_read_only());
     }
 
     #[test]

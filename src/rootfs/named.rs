@@ -6,7 +6,10 @@
 //! what the plan names is opened by the parent, whose rights reach it, but below the root of the child's copy, and cloned
 //! by the child.
 
-use super::prepare::{INVALID_ROOT, check_cgroup, check_root, missing_root, root_of, tree_of, unfulfilled};
+use super::idmap::{self, Idmaps};
+use super::prepare::{
+    INVALID_ROOT, SYSFS_MOUNT, check_cgroup, check_root, missing_root, root_of, tree_of, unfulfilled,
+};
 use super::{MountPlan, Plan, Prepared, What};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::CGROUP_MOUNT;
@@ -22,6 +25,7 @@ use std::path::{Path, PathBuf};
 pub struct Named {
     plan: Plan,
     kcore: bool,
+    maps: Idmaps,
     /// The root filesystem, then the sources of mounts, then those of devices, in the order of the plan.
     sources: Vec<Source>,
 }
@@ -35,21 +39,29 @@ struct Source {
     stat: Stat,
     /// A namespace file, which exists once and not in a copy; there is nothing about it to be locked.
     namespace: Option<OwnedFd>,
+    /// Place in `mounts` of the ID-mapped mount that it belongs to.
+    idmapped: Option<usize>,
 }
 
-pub(super) fn prepare(plan: Plan, kcore: bool) -> Result<Named> {
+pub(super) fn prepare(plan: Plan, maps: Idmaps, kcore: bool) -> Result<Named> {
     let mut sources = Vec::with_capacity(plan.mounts.len() + 1);
     let root = Source::find(&plan.source, Access::PathNoFollow).map_err(|error| missing_root(error, &plan.source))?;
     check_root(&plan.source, &root.stat)?;
     sources.push(root);
-    for mount in &plan.mounts {
+    for (index, mount) in plan.mounts.iter().enumerate() {
         match &mount.what {
-            What::Filesystem { .. } | What::Inside { .. } => {}
+            What::Filesystem { .. } | What::Inside { .. } | What::Remount(_) => {}
             What::Bind { source, .. } => {
-                sources.push(Source::find(source, Access::Path).map_err(|error| unfulfilled(error, mount))?);
+                let mut found = Source::find(source, Access::Path).map_err(|error| unfulfilled(error, mount))?;
+                if found.namespace.is_some() {
+                    idmap::refuse(mount, magic::NSFS).with_context(|| mount.failure())?;
+                }
+                found.idmapped = mount.idmap.as_ref().map(|_| index);
+                sources.push(found);
             }
-            What::HostCgroup => {
-                let found = Source::find(Path::new(CGROUP_MOUNT), Access::Path);
+            What::HostCgroup | What::HostSysfs => {
+                let path = if matches!(mount.what, What::HostSysfs) { SYSFS_MOUNT } else { CGROUP_MOUNT };
+                let found = Source::find(Path::new(path), Access::Path);
                 sources.push(found.with_context(|| mount.failure())?);
             }
         }
@@ -60,7 +72,7 @@ pub(super) fn prepare(plan: Plan, kcore: bool) -> Result<Named> {
         });
         sources.push(found.with_context(|| field)?);
     }
-    Ok(Named { plan, kcore, sources })
+    Ok(Named { plan, kcore, maps, sources })
 }
 
 impl Source {
@@ -69,7 +81,7 @@ impl Source {
         let stat = fs::stat(&handle)?;
         let resolve = if access == Access::Path { Resolve::InRoot } else { Resolve::InRootNoFollow };
         let namespace = fs::filesystem_magic(&handle)? == magic::NSFS;
-        Ok(Self { path: path.to_owned(), resolve, stat, namespace: namespace.then_some(handle) })
+        Ok(Self { path: path.to_owned(), resolve, stat, namespace: namespace.then_some(handle), idmapped: None })
     }
 
     /// Opens it below `root`, which is the root of a copy of our mount namespace.
@@ -86,12 +98,43 @@ impl Source {
 }
 
 impl Named {
-    /// In the parent: opens everything once more, below `root`, the root of the child's mount namespace.
+    /// In the parent: opens everything once more, below `root`, the root of the child's mount namespace. What is ID-mapped
+    /// `mapped` gives instead, from what [`Named::map_all`] sends.
     ///
     /// # Errors
     /// The path that can't be opened, or leads elsewhere now.
-    pub fn reopen<'a>(&'a self, root: &'a OwnedFd) -> impl Iterator<Item = Result<OwnedFd>> + 'a {
-        self.sources.iter().filter(|source| source.namespace.is_none()).map(move |source| source.find_again(root))
+    pub fn reopen<'a>(
+        &'a self,
+        root: &'a OwnedFd,
+        mut mapped: impl FnMut() -> Result<OwnedFd> + 'a,
+    ) -> impl Iterator<Item = Result<OwnedFd>> + 'a {
+        let sources = self.sources.iter().filter(|source| source.namespace.is_none());
+        sources.map(move |source| if source.idmapped.is_some() { mapped() } else { source.find_again(root) })
+    }
+
+    /// Whether there are ID-mapped mounts.
+    pub fn has_idmaps(&self) -> bool {
+        !self.maps.0.is_empty()
+    }
+
+    /// In a process of ours that has joined the child's mount namespace, whose root is `root`: clones the sources of the
+    /// ID-mapped mounts, so that they are locked, and maps them, which the child may not.
+    ///
+    /// # Errors
+    /// The mount at fault with what failed.
+    pub fn map_all(&self, _: &InChild, root: &OwnedFd, mut send: impl FnMut(OwnedFd) -> Result<()>) -> Result<()> {
+        for source in &self.sources {
+            let Some(mount) = source.idmapped.and_then(|index| self.plan.mounts.get(index)) else { continue };
+            let depth = depth_of(mount).unwrap_or(Depth::Top);
+            let tree = source
+                .find_again(root)
+                .and_then(|handle| mount::clone_at(&handle, depth))
+                .map_err(|error| below_is_locked(error, depth))
+                .with_context(|| mount.failure())?;
+            idmap::apply(&tree, mount, &self.maps)?;
+            send(tree)?;
+        }
+        Ok(())
     }
 
     /// In the child: makes detached mounts of what [`Named::reopen`] has opened, which `next` hands over.
@@ -103,8 +146,10 @@ impl Named {
         let mut sources = self.sources.iter();
         let mut take = |depth| {
             // One source for each of the calls below.
-            match sources.next().and_then(|source| source.namespace.as_ref()) {
+            let source = sources.next();
+            match source.and_then(|source| source.namespace.as_ref()) {
                 Some(namespace) => Ok((None, mount::clone_at(namespace, Depth::Top)?)),
+                None if source.is_some_and(|source| source.idmapped.is_some()) => Ok((None, next()?)),
                 None => {
                     let handle = next()?;
                     let tree = mount::clone_at(&handle, depth);
@@ -130,15 +175,16 @@ impl Named {
             Some(devices) => devices.take_nodes(|| take(Depth::Top).map(|(_, node)| node))?,
             None => Vec::new(),
         };
-        Ok(Prepared { plan: plan.clone(), root, place, trees, nodes, kcore: self.kcore })
+        Ok(Prepared { plan: plan.clone(), root, place, trees, nodes, maps: Idmaps::default(), kcore: self.kcore })
     }
 }
 
 fn depth_of(mount: &MountPlan) -> Option<Depth> {
     match mount.what {
-        What::Filesystem { .. } | What::Inside { .. } => None,
+        What::Filesystem { .. } | What::Inside { .. } | What::Remount(_) => None,
         What::Bind { depth, .. } => Some(depth),
         What::HostCgroup => Some(Depth::Top),
+        What::HostSysfs => Some(Depth::All),
     }
 }
 

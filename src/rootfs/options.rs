@@ -18,20 +18,20 @@ enum Effect {
     UndoAtime(AccessTime),
     /// A flag of the filesystem rather than of the mount.
     Super(&'static str),
-    UndoSuper(&'static str),
+    /// Takes one back, by the word that does so for a filesystem which is there.
+    UndoSuper(&'static str, &'static str),
     /// `ro` and `rw` are about both.
     ReadOnly,
     ReadWrite,
     Propagation(Propagation, Depth),
-    /// Known, but not in this version; why.
-    Refused(&'static str),
+    Idmap(Depth),
+    Remount,
+    CopyUp,
 }
-
-const IDMAP: Effect = Effect::Refused("ID-mapped mounts are not supported yet");
 
 /// Every option we read, sorted by name for the search and for `features`.
 const TABLE: &[(&str, Effect)] = &[
-    ("async", Effect::UndoSuper("sync")),
+    ("async", Effect::UndoSuper("sync", "async")),
     ("atime", Effect::UndoAtime(AccessTime::Never)),
     ("bind", Effect::Bind(Depth::Top)),
     ("defaults", Effect::Nothing),
@@ -39,7 +39,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("diratime", Effect::Clear(Attribute::NO_DIR_ATIME, Depth::Top)),
     ("dirsync", Effect::Super("dirsync")),
     ("exec", Effect::Clear(Attribute::NO_EXEC, Depth::Top)),
-    ("idmap", IDMAP),
+    ("idmap", Effect::Idmap(Depth::Top)),
     ("iversion", Effect::Nothing),
     ("lazytime", Effect::Super("lazytime")),
     ("loud", Effect::Nothing),
@@ -49,8 +49,8 @@ const TABLE: &[(&str, Effect)] = &[
     ("nodiratime", Effect::Set(Attribute::NO_DIR_ATIME, Depth::Top)),
     ("noexec", Effect::Set(Attribute::NO_EXEC, Depth::Top)),
     ("noiversion", Effect::Nothing),
-    ("nolazytime", Effect::UndoSuper("lazytime")),
-    ("nomand", Effect::UndoSuper("mand")),
+    ("nolazytime", Effect::UndoSuper("lazytime", "nolazytime")),
+    ("nomand", Effect::UndoSuper("mand", "nomand")),
     ("norelatime", Effect::UndoAtime(AccessTime::Relative)),
     ("nostrictatime", Effect::UndoAtime(AccessTime::Strict)),
     ("nosuid", Effect::Set(Attribute::NO_SUID, Depth::Top)),
@@ -61,9 +61,9 @@ const TABLE: &[(&str, Effect)] = &[
     ("rdev", Effect::Clear(Attribute::NO_DEV, Depth::All)),
     ("rdiratime", Effect::Clear(Attribute::NO_DIR_ATIME, Depth::All)),
     ("relatime", Effect::Atime(AccessTime::Relative, Depth::Top)),
-    ("remount", Effect::Refused("remounting is not supported: give the wanted options to the mount itself")),
+    ("remount", Effect::Remount),
     ("rexec", Effect::Clear(Attribute::NO_EXEC, Depth::All)),
-    ("ridmap", IDMAP),
+    ("ridmap", Effect::Idmap(Depth::All)),
     ("rnoatime", Effect::Atime(AccessTime::Never, Depth::All)),
     ("rnodev", Effect::Set(Attribute::NO_DEV, Depth::All)),
     ("rnodiratime", Effect::Set(Attribute::NO_DIR_ATIME, Depth::All)),
@@ -91,13 +91,14 @@ const TABLE: &[(&str, Effect)] = &[
     ("suid", Effect::Clear(Attribute::NO_SUID, Depth::Top)),
     ("symfollow", Effect::Clear(Attribute::NO_SYMFOLLOW, Depth::Top)),
     ("sync", Effect::Super("sync")),
-    ("tmpcopyup", Effect::Refused("copying up into a tmpfs is not supported yet")),
+    ("tmpcopyup", Effect::CopyUp),
     ("unbindable", Effect::Propagation(Propagation::Unbindable, Depth::Top)),
 ];
 
-/// The names of all options that we read and support, sorted (`mountOptions` of `features`).
+/// The names of the options that we read, sorted (`mountOptions` of `features`). Those of ID-mapped mounts are an extension
+/// with an entry of its own there.
 pub fn names() -> Vec<&'static str> {
-    TABLE.iter().filter(|(_, effect)| !matches!(effect, Effect::Refused(_))).map(|(name, _)| *name).collect()
+    TABLE.iter().filter(|(_, effect)| !matches!(effect, Effect::Idmap(_))).map(|(name, _)| *name).collect()
 }
 
 /// A list of options, read.
@@ -111,8 +112,16 @@ pub(super) struct Options {
     pub recursive: Attributes,
     /// Flags of the filesystem.
     pub superblock: Vec<&'static str>,
+    /// Words that take such flags back.
+    undone: Vec<&'static str>,
     /// Changes of propagation, in order.
     pub propagation: Vec<(Propagation, Depth)>,
+    /// Whether ids are mapped, and of one mount or of all below it.
+    pub idmap: Option<Depth>,
+    /// Whether it changes a mount that is there.
+    pub remount: bool,
+    /// Whether a tmpfs begins with what it covers.
+    pub copy_up: bool,
     /// Everything else: key and value.
     pub data: Vec<Datum>,
 }
@@ -121,22 +130,19 @@ pub(super) struct Options {
 pub(super) type Datum = (String, Option<String>);
 
 /// Reads the options of one mount.
-///
-/// # Errors
-/// The option that this version can't do, and why.
-pub(super) fn parse(words: &[String]) -> Result<Options, (&str, &'static str)> {
+pub(super) fn parse(words: &[String]) -> Options {
     let mut options = Options::default();
     for word in words {
         match TABLE.binary_search_by(|(name, _)| (*name).cmp(word)) {
-            Ok(index) => options.apply(TABLE[index].1).map_err(|why| (word.as_str(), why))?,
+            Ok(index) => options.apply(TABLE[index].1),
             Err(_) => options.data.extend(split_data(word)),
         }
     }
-    Ok(options)
+    options
 }
 
 impl Options {
-    fn apply(&mut self, effect: Effect) -> Result<(), &'static str> {
+    fn apply(&mut self, effect: Effect) {
         match effect {
             Effect::Nothing => {}
             Effect::Bind(depth) => self.bind = Some(depth),
@@ -145,19 +151,25 @@ impl Options {
             Effect::Atime(choice, depth) => self.change(depth, |change| change.with_atime(choice)),
             Effect::UndoAtime(choice) => self.change(Depth::Top, |change| change.undo_atime(choice)),
             Effect::Super(flag) => self.set_super(flag),
-            Effect::UndoSuper(flag) => self.superblock.retain(|set| *set != flag),
+            Effect::UndoSuper(flag, undo) => self.undo_super(flag, undo),
             Effect::ReadOnly => {
                 self.change(Depth::Top, |change| change.with(Attribute::READ_ONLY));
                 self.set_super("ro");
             }
             Effect::ReadWrite => {
                 self.change(Depth::Top, |change| change.without(Attribute::READ_ONLY));
-                self.superblock.retain(|set| *set != "ro");
+                self.undo_super("ro", "rw");
             }
             Effect::Propagation(propagation, depth) => self.propagation.push((propagation, depth)),
-            Effect::Refused(why) => return Err(why),
+            Effect::Idmap(depth) => self.idmap = Some(depth),
+            Effect::Remount => self.remount = true,
+            Effect::CopyUp => self.copy_up = true,
         }
-        Ok(())
+    }
+
+    /// The flags of a filesystem that is changed: also those that are to go.
+    pub(super) fn remounted(&self) -> Vec<&'static str> {
+        [self.superblock.as_slice(), self.undone.as_slice()].concat()
     }
 
     fn change(&mut self, depth: Depth, how: impl FnOnce(Attributes) -> Attributes) {
@@ -172,6 +184,11 @@ impl Options {
         if !self.superblock.contains(&flag) {
             self.superblock.push(flag);
         }
+    }
+
+    fn undo_super(&mut self, flag: &str, undo: &'static str) {
+        self.superblock.retain(|set| *set != flag);
+        self.undone.push(undo);
     }
 }
 
@@ -191,13 +208,12 @@ fn split_data(word: &str) -> Vec<Datum> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     fn read(words: &str) -> Options {
         let words = words.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        parse(&words).unwrap()
+        parse(&words)
     }
 
     fn check(words: &str, attributes: Attributes, recursive: Attributes) {
@@ -210,8 +226,7 @@ mod tests {
     #[test]
     fn the_table_is_sorted_and_every_word_is_there_once() {
         assert!(TABLE.windows(2).all(|pair| pair[0].0 < pair[1].0));
-        assert!(names().contains(&"rbind"));
-        assert!(!names().contains(&"idmap"));
+        assert!(names().contains(&"rbind") && !names().contains(&"idmap"));
     }
 
     #[test]
@@ -248,11 +263,5 @@ mod tests {
         let expected = [("mode", Some("755")), ("size", Some("1k")), ("newinstance", None), ("context", Some("a:b,c"))];
         let told: Vec<_> = data.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
         assert_eq!(told, expected);
-    }
-
-    #[test]
-    fn what_we_cannot_do_is_named() {
-        let words = ["nosuid".to_owned(), "tmpcopyup".to_owned()];
-        assert_eq!(parse(&words).unwrap_err().0, "tmpcopyup");
     }
 }

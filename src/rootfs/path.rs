@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// A path inside the container, absolute and without `.`, `..` and doubled slashes. Links in it are unknown: only
 /// [`Root`](super::Root) can say what it names, and no code joins it onto a path of the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ContainerPath {
     /// The components, without the leading slash; empty for the root.
     below_root: PathBuf,

@@ -1,5 +1,6 @@
 //! On the host, in the parent: everything the plan names becomes a detached mount with its attributes set.
 
+use super::idmap::{self, Idmaps};
 use super::named::{self, Named};
 use super::root::Root;
 use super::{MountPlan, Plan, What};
@@ -31,6 +32,8 @@ pub struct Prepared {
     pub(super) trees: Vec<Option<Tree>>,
     /// One entry for each device of the plan; `None` for nodes made in the child.
     pub(super) nodes: Vec<Option<OwnedFd>>,
+    /// The user namespaces of ID-mapped mounts, for sources inside the root.
+    pub(super) maps: Idmaps,
     /// Whether the host has /proc/kcore, which `/dev/core` points to.
     pub(super) kcore: bool,
 }
@@ -52,24 +55,27 @@ pub fn check(plan: &Plan) -> Result<()> {
     check_root(&plan.source, &stat)
 }
 
-/// Opens what the plan names. Call it on the host, before the clone, with the host's privileges: sources need not be
-/// reachable for the container's user namespace.
+/// Opens what the plan names; `maps` are the user namespaces for [`Plan::idmaps`]. Call it on the host, before the clone,
+/// with the host's privileges: sources need not be reachable for the container's user namespace.
 ///
 /// # Errors
 /// `invalid rootfs: …` for the root; for mounts and devices the field of the configuration and the path.
-pub fn prepare(plan: Plan) -> Result<Sources> {
+pub fn prepare(plan: Plan, maps: Idmaps) -> Result<Sources> {
     let kcore = plan.devices.is_some() && Path::new("/proc/kcore").exists();
     if plan.reopens {
-        return named::prepare(plan, kcore).map(Sources::Named);
+        return named::prepare(plan, maps, kcore).map(Sources::Named);
     }
     let root = root_of(&plan, open_root(&plan.source)?)?;
-    let trees = plan.mounts.iter().map(|mount| open_source(mount, &plan)).collect::<Result<_>>()?;
+    let trees = plan.mounts.iter().map(|mount| open_source(mount, &plan, &maps)).collect::<Result<_>>()?;
     let nodes = match &plan.devices {
         Some(devices) => devices.open_host_nodes()?,
         None => Vec::new(),
     };
-    Ok(Sources::Ready(Prepared { plan, root, place: None, trees, nodes, kcore }))
+    Ok(Sources::Ready(Prepared { plan, root, place: None, trees, nodes, maps, kcore }))
 }
+
+/// Where the host has its sysfs.
+pub(super) const SYSFS_MOUNT: &str = "/sys";
 
 /// What every failure about the root filesystem's directory starts with.
 pub(super) const INVALID_ROOT: &str = "invalid rootfs";
@@ -108,14 +114,19 @@ pub(super) fn root_of(plan: &Plan, tree: OwnedFd) -> Result<Root> {
     Ok(Root::new(tree, stat))
 }
 
-fn open_source(mount: &MountPlan, plan: &Plan) -> Result<Option<Tree>> {
+fn open_source(mount: &MountPlan, plan: &Plan, maps: &Idmaps) -> Result<Option<Tree>> {
     let (tree, depth) = match &mount.what {
-        What::Filesystem { .. } | What::Inside { .. } => return Ok(None),
+        What::Filesystem { .. } | What::Inside { .. } | What::Remount(_) => return Ok(None),
         What::Bind { source, depth } => {
             (mount::clone_path(source, *depth, Link::Follow).map_err(|error| unfulfilled(error, mount))?, *depth)
         }
         What::HostCgroup => (host_cgroup().with_context(|| mount.failure())?, Depth::Top),
+        What::HostSysfs => {
+            let tree = mount::clone_path(Path::new(SYSFS_MOUNT), Depth::All, Link::Follow);
+            (tree.with_context(|| mount.failure())?, Depth::All)
+        }
     };
+    idmap::apply(&tree, mount, maps)?;
     tree_of(mount, plan, tree, depth).map(Some)
 }
 

@@ -10,7 +10,6 @@ pub(super) fn check(plan: &MountPlan, input: &Input<'_>) -> Result<()> {
         return Ok(());
     }
     let (shown, listed) = match plan.fstype() {
-        Some("sysfs") => ("network", input.network_namespace),
         Some("proc") => ("pid", input.pid_namespace),
         Some("mqueue") => ("ipc", input.ipc_namespace),
         _ => ("", true),
@@ -29,16 +28,13 @@ pub(super) fn check(plan: &MountPlan, input: &Input<'_>) -> Result<()> {
 fn check_ids(plan: &MountPlan, input: &Input<'_>) -> Result<()> {
     let What::Filesystem { data, .. } = &plan.what else { return Ok(()) };
     for (key, value) in data {
-        let (ranges, field) = match key.as_str() {
-            "uid" => (input.uid_ranges, "linux.uidMappings"),
-            "gid" => (input.gid_ranges, "linux.gidMappings"),
+        let (map, field) = match key.as_str() {
+            "uid" => (input.uid_map, "linux.uidMappings"),
+            "gid" => (input.gid_map, "linux.gidMappings"),
             _ => continue,
         };
-        let (Some(ranges), Some(id)) = (ranges, value.as_ref().and_then(|value| value.parse::<u32>().ok())) else {
-            continue;
-        };
-        let maps = |(first, size): &(u32, u32)| id.checked_sub(*first).is_some_and(|offset| offset < *size);
-        if !ranges.iter().any(maps) {
+        let Some(id) = value.as_ref().and_then(|value| value.parse::<u32>().ok()) else { continue };
+        if !map.is_empty() && !map.iter().any(|line| line.has(id)) {
             let why = format!("cannot specify {key}={id} mount option: {field} does not map {id}; remove it");
             return Err(Error::config(format!("{}.options", plan.field), why));
         }
@@ -59,8 +55,7 @@ mod tests {
 
     #[test]
     fn what_shows_a_namespace_needs_it() {
-        check(r#""type":"sysfs""#, true, "mounts[0].type: sysfs can't be mounted");
-        check(r#""type":"mqueue""#, true, "without a ipc namespace");
+        check(r#""type":"mqueue""#, true, "mounts[0].type: mqueue can't be mounted");
         check(r#""type":"sysfs""#, false, "fine");
         check(r#""type":"tmpfs""#, true, "fine");
         check(r#""type":"none","source":"/sys","options":["rbind"]"#, true, "fine");

@@ -9,7 +9,7 @@ use super::{Errno, check};
 use crate::error::{Error, Result};
 use nix::mount::MntFlags;
 use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -214,7 +214,17 @@ pub fn set_attributes(
     depth: Depth,
 ) -> Result<()> {
     let flags = depth.flag() | libc::AT_EMPTY_PATH as libc::c_uint;
-    mount_setattr(mount.as_fd().as_raw_fd(), c"", flags, change, propagation)
+    mount_setattr(mount.as_fd().as_raw_fd(), c"", flags, change, propagation, None)
+}
+
+/// Gives the detached mount `mount` the id map of the user namespace `userns` (`MOUNT_ATTR_IDMAP`).
+///
+/// # Errors
+/// The errno of mount_setattr(2): EINVAL when its filesystem can't be ID-mapped, EPERM without CAP_SYS_ADMIN in the user
+/// namespace that mounted that, or when it has a map already.
+pub fn set_idmap(mount: impl AsFd, userns: impl AsFd, depth: Depth) -> Result<()> {
+    let flags = depth.flag() | libc::AT_EMPTY_PATH as libc::c_uint;
+    mount_setattr(mount.as_fd().as_raw_fd(), c"", flags, Attributes::NONE, None, Some(userns.as_fd()))
 }
 
 /// Sets the propagation of every mount of the calling process's namespace.
@@ -222,7 +232,7 @@ pub fn set_attributes(
 /// # Errors
 /// The errno of mount_setattr(2).
 pub fn set_namespace_propagation(_: &InChild, propagation: Propagation) -> Result<()> {
-    mount_setattr(libc::AT_FDCWD, c"/", Depth::All.flag(), Attributes::NONE, Some(propagation))
+    mount_setattr(libc::AT_FDCWD, c"/", Depth::All.flag(), Attributes::NONE, Some(propagation), None)
 }
 
 fn mount_setattr(
@@ -231,12 +241,13 @@ fn mount_setattr(
     flags: libc::c_uint,
     change: Attributes,
     propagation: Option<Propagation>,
+    userns: Option<BorrowedFd<'_>>,
 ) -> Result<()> {
     let attr = libc::mount_attr {
-        attr_set: change.set,
+        attr_set: change.set | if userns.is_some() { libc::MOUNT_ATTR_IDMAP } else { 0 },
         attr_clr: change.clear,
         propagation: propagation.map_or(0, Propagation::bits),
-        userns_fd: 0,
+        userns_fd: userns.map_or(0, |userns| userns.as_raw_fd() as u64),
     };
     // SAFETY: path and attr outlive the call, and the size is that of attr.
     let result = unsafe {
@@ -289,6 +300,17 @@ impl Filesystem {
         own(fd).map(Self).ok_or_else(|| Error::sys(format!("fsopen({fstype})"), Errno::last()))
     }
 
+    /// Starts a change of the filesystem whose mount has its root at `mount`.
+    ///
+    /// # Errors
+    /// EINVAL when that is no root of a mount, EPERM when the filesystem belongs to a more privileged user namespace.
+    pub fn pick(mount: impl AsFd) -> Result<Self> {
+        let flags = libc::FSPICK_CLOEXEC | libc::FSPICK_EMPTY_PATH;
+        // SAFETY: the path is an empty C string.
+        let fd = unsafe { libc::syscall(libc::SYS_fspick, mount.as_fd().as_raw_fd(), c"".as_ptr(), flags) };
+        own(fd).map(Self).ok_or_else(|| Error::sys("fspick", Errno::last()))
+    }
+
     /// Sets an option, with a value or as a flag.
     ///
     /// # Errors
@@ -311,11 +333,22 @@ impl Filesystem {
     /// # Errors
     /// Whatever the filesystem says; see [`Filesystem::messages`].
     pub fn create(&self) -> Result<()> {
-        let command = libc::FSCONFIG_CMD_CREATE;
+        self.command(libc::FSCONFIG_CMD_CREATE, "fsconfig(create)")
+    }
+
+    /// Changes the filesystem that was picked, by the options given so far.
+    ///
+    /// # Errors
+    /// As [`Filesystem::create`].
+    pub fn reconfigure(&self) -> Result<()> {
+        self.command(libc::FSCONFIG_CMD_RECONFIGURE, "fsconfig(reconfigure)")
+    }
+
+    fn command(&self, command: libc::c_uint, told: &str) -> Result<()> {
         let none = std::ptr::null::<libc::c_char>();
-        // SAFETY: this command takes neither key nor value.
+        // SAFETY: these commands take neither key nor value.
         let result = unsafe { libc::syscall(libc::SYS_fsconfig, self.0.as_raw_fd(), command, none, none, 0) };
-        check(result, || "fsconfig(create)".to_owned()).map(drop)
+        check(result, || told.to_owned()).map(drop)
     }
 
     /// The created filesystem as a detached mount, with what `attributes` sets.

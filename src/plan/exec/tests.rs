@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::namespaces::IdMap;
+use crate::idmap::IdMap;
 use crate::process::affinity::Affinity;
 use crate::process::tests::host;
 use serde_json::{Map, Value, json};
