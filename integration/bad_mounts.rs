@@ -1,7 +1,7 @@
 //! Bad values in config.json about the root filesystem: `root`, `mounts`, devices, covered paths. As in `bad_values.rs`.
 
 use crate::harness::Moment::{Creation, Validation};
-use crate::harness::{Bundle, check_refusals};
+use crate::harness::{Bundle, check_refusals, is_rootless};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -79,7 +79,10 @@ fn mounts() {
             (
                 |b| mount(b, json!({"options": ["bind"], "uidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]})),
                 Validation,
-                &["mounts[7]", "must have both uid and gid mappings"],
+                match is_rootless() {
+                    false => &["mounts[7]", "must have both uid and gid mappings"],
+                    true => &["mounts[7].uidMappings: an ID-mapped mount needs root"],
+                },
             ),
             (
                 |b| {
