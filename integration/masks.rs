@@ -68,11 +68,18 @@ fn every_path_of_the_template_holds() {
     let mut args = vec!["open-write"];
     args.extend(readonly.iter().map(String::as_str));
     let tried = bundle.probe(&args);
+    let seen = bundle.report();
     for (path, outcome) in tried.as_object().unwrap() {
-        assert!(["EROFS", "ENOENT"].contains(&outcome.as_str().unwrap()), "{path}: {outcome}");
+        match outcome.as_str().unwrap() {
+            "ENOENT" => continue,
+            "EROFS" => {}
+            // To a user namespace the kernel's own files are out of reach anyway.
+            "EACCES" if is_rootless() => {}
+            other => panic!("{path}: {other}"),
+        }
+        // No file can be made in /proc/sys anyway: the mount table tells.
+        seen.assert_mount(path, "proc", &["ro"]);
     }
-    // No file can be made in /proc/sys anyway: the mount table tells.
-    bundle.report().assert_mount("/proc/sys", "proc", &["ro"]);
     for path in &masked {
         bundle.script(&format!("test ! -e {path} || test -z \"$(head -c 1 {path} 2>/dev/null; ls -A {path} 2>/dev/null | grep -v ^{path}$)\""));
         let done = bundle.run();
