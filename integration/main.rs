@@ -51,6 +51,7 @@ mod load;
 mod log;
 mod masks;
 mod matrix;
+mod memory_policy;
 mod mount_options;
 mod mount_targets;
 mod mounts;

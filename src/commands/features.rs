@@ -4,6 +4,7 @@ use super::print;
 use super::version::{COMMIT, VERSION};
 use crate::container::report::OCI_VERSION;
 use crate::error::{Error, ErrorKind, Result};
+use crate::process::{MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES};
 use crate::rootfs;
 use crate::seccomp;
 use crate::sys::this_process;
@@ -59,7 +60,10 @@ fn linux() -> Value {
         // The process's label, but not yet linux.mountLabel.
         "selinux": { "enabled": false },
         "intelRdt": { "enabled": false, "schemata": false, "monitoring": false },
-        "memoryPolicy": { "modes": [], "flags": [] },
+        "memoryPolicy": {
+            "modes": MEMORY_POLICY_MODES.map(|(name, _)| name),
+            "flags": MEMORY_POLICY_FLAGS.map(|(name, _)| name),
+        },
         "mountExtensions": { "idmap": { "enabled": true } },
         "netDevices": { "enabled": false },
     })

@@ -1,5 +1,6 @@
 //! The CPUs of a process that joins a container. Spec: config.md, Linux Process, execCPUAffinity.
 
+use super::number_list;
 use crate::error::{Context, Error, Result};
 use crate::sys::Errno;
 use crate::sys::clone::InChild;
@@ -39,7 +40,7 @@ pub fn plan(process: &Process) -> Result<Affinities> {
     let parse = |list: &Option<String>, field: &str| {
         let list = list.as_deref().filter(|list| !list.is_empty());
         let refuse = |why| Error::config(format!("process.execCPUAffinity.{field}"), why);
-        list.map(|list| cpus(list).map(Box::new).map_err(refuse)).transpose()
+        list.map(|list| number_list::parse(list).map(Box::new).map_err(refuse)).transpose()
     };
     let initial = parse(wanted.initial(), "initial")?;
     let last = match parse(wanted.cpu_affinity_final(), "final")? {
@@ -48,25 +49,6 @@ pub fn plan(process: &Process) -> Result<Affinities> {
         None => Affinity::All,
     };
     Ok(Affinities { initial, last })
-}
-
-/// A list such as `0-3,7`.
-fn cpus(list: &str) -> std::result::Result<Cpus, String> {
-    let mut cpus = [0; 128];
-    for range in list.split(',') {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let number = |text: &str| text.parse::<usize>().ok().filter(|number| *number < 64 * cpus.len());
-        let (Some(first), Some(last)) = (number(first), number(last)) else {
-            return Err(format!("{range}: write a list such as 0-3,7 of numbers below {}", 64 * cpus.len()));
-        };
-        if first > last {
-            return Err(format!("{range}: the range ends before it begins"));
-        }
-        for number in first..=last {
-            cpus[number / 64] |= 1 << (number % 64);
-        }
-    }
-    Ok(cpus)
 }
 
 impl Affinity {
@@ -111,29 +93,13 @@ fn explained(error: Error, why: &str) -> Error {
 mod tests {
     use super::*;
 
-    fn check(list: &str, expected: std::result::Result<&[usize], &str>) {
-        let numbers = cpus(list).map(|set| (0..8192).filter(|cpu| set[cpu / 64] >> (cpu % 64) & 1 == 1).collect());
-        let expected: std::result::Result<Vec<_>, _> = expected.map(<[usize]>::to_vec);
-        assert_eq!(numbers, expected.map_err(str::to_owned), "{list}");
-    }
-
-    #[test]
-    fn lists() {
-        check("0", Ok(&[0]));
-        check("0-3,7", Ok(&[0, 1, 2, 3, 7]));
-        check("63-64,8191", Ok(&[63, 64, 8191]));
-        check("3-1", Err("3-1: the range ends before it begins"));
-        check("0,8192", Err("8192: write a list such as 0-3,7 of numbers below 8192"));
-        check("99999999999999999999", Err("99999999999999999999: write a list such as 0-3,7 of numbers below 8192"));
-    }
-
     #[test]
     fn what_is_left_out() {
         let planned = |affinity: &str| {
             let text = format!(r#"{{"user": {{"uid": 0, "gid": 0}}, "cwd": "/"{affinity}}}"#);
             plan(&serde_json::from_str(&text).unwrap()).unwrap()
         };
-        let only = |list: &str| Box::new(cpus(list).unwrap());
+        let only = |list: &str| Box::new(number_list::parse(list).unwrap());
         assert_eq!(planned(""), Affinities { initial: None, last: Affinity::All });
         let born = Affinities { initial: Some(only("1")), last: Affinity::Born };
         assert_eq!(planned(r#","execCPUAffinity": {"initial": "1"}"#), born);

@@ -11,12 +11,15 @@ pub mod fds;
 mod identity;
 mod keyring;
 mod labels;
+mod memory_policy;
+mod number_list;
 mod program;
 mod rlimits;
 mod scheduling;
 pub mod stdio;
 pub mod terminal;
 
+pub use memory_policy::{FLAGS as MEMORY_POLICY_FLAGS, MODES as MEMORY_POLICY_MODES};
 pub use scheduling::explain_oom_score;
 
 use crate::error::Result;
@@ -50,7 +53,7 @@ pub struct Input<'a> {
     pub environment: &'a [String],
     /// The annotations of config.json.
     pub annotations: Option<&'a HashMap<String, String>>,
-    /// The `linux` block, for the personality.
+    /// The `linux` block, for personality and memory policy.
     pub linux: Option<&'a Linux>,
 }
 
@@ -71,7 +74,7 @@ pub struct Plan {
     pub cwd: cwd::WorkingDirectory,
     /// Whether execve must never give privileges.
     pub no_new_privileges: bool,
-    /// Scheduler, disk priority, personality, OOM score.
+    /// Scheduler, disk priority, personality, memory policy, OOM score.
     pub scheduling: scheduling::Scheduling,
     /// AppArmor and SELinux.
     pub labels: labels::Labels,

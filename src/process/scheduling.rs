@@ -1,8 +1,9 @@
-//! How the kernel treats the process: scheduler, CPU affinity, disk priority, personality, OOM score.
+//! How the kernel treats the process: scheduler, CPU affinity, disk priority, personality, memory policy, OOM score.
 //! Spec: config.md, Linux Process; config-linux.md, Personality.
 
 use super::affinity::Affinity;
-use crate::error::{Context, Error, ErrorKind, Result};
+use super::memory_policy::{self, MemoryPolicy};
+use crate::error::{Context, Error, Result};
 use crate::sys::Errno;
 use crate::sys::clone::InChild;
 use crate::sys::fs::{self, Access, Resolve};
@@ -21,20 +22,17 @@ pub struct Scheduling {
     /// Class and level.
     io_priority: Option<(u8, u8)>,
     personality: Option<Domain>,
+    memory_policy: Option<MemoryPolicy>,
     /// `process.oomScoreAdj`.
     pub oom_score_adj: Option<i32>,
 }
 
-/// Plans `process.scheduler`, `process.ioPriority`, `process.oomScoreAdj`, `linux.personality`. What
-/// `process.execCPUAffinity` says is for joining processes only; see [`super::affinity`].
+/// Plans `process.scheduler`, `process.ioPriority`, `process.oomScoreAdj`, `linux.personality`, `linux.memoryPolicy`.
+/// What `process.execCPUAffinity` says is for joining processes only; see [`super::affinity`].
 ///
 /// # Errors
-/// Values out of range, parameters of another policy, a memory policy.
+/// Values out of range, parameters of another policy.
 pub fn plan(process: &Process, linux: Option<&Linux>, warnings: &mut Vec<String>) -> Result<Scheduling> {
-    if linux.is_some_and(|linux| linux.memory_policy().is_some()) {
-        let text = "config.json: linux.memoryPolicy: this version of onggi cannot set a memory policy: leave it out";
-        return Err(Error::new(ErrorKind::Unsupported, text));
-    }
     let oom_score_adj = process.oom_score_adj();
     if let Some(score) = oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
         return Err(Error::config("process.oomScoreAdj", format!("{score} is not within -1000 to 1000")));
@@ -51,6 +49,7 @@ pub fn plan(process: &Process, linux: Option<&Linux>, warnings: &mut Vec<String>
             LinuxPersonalityDomain::PerLinux => Domain::Linux,
             LinuxPersonalityDomain::PerLinux32 => Domain::Linux32,
         }),
+        memory_policy: memory_policy::plan(linux)?,
         oom_score_adj,
     })
 }
@@ -141,7 +140,8 @@ impl Scheduling {
             .map_err(explain_oom_score)
     }
 
-    /// Sets the affinity once in the cgroup, then scheduler, disk priority and personality. While still privileged.
+    /// Sets the affinity once in the cgroup, then scheduler, disk priority, personality, memory policy. While still
+    /// privileged.
     pub fn apply(&self, me: &InChild) -> Result<()> {
         self.affinity.apply(me)?;
         if let Some(attributes) = self.scheduler {
@@ -158,6 +158,9 @@ impl Scheduling {
         }
         if let Some(domain) = self.personality {
             this_process::personality(me, domain).context("set personality (linux.personality)")?;
+        }
+        if let Some(policy) = &self.memory_policy {
+            policy.apply(me)?;
         }
         Ok(())
     }
@@ -208,6 +211,6 @@ mod tests {
         check(r#","ioPriority":{"class":"IOPRIO_CLASS_RT","priority":-1}"#, "{}", "invalid ioPriority.Priority: -1");
         check("", r#"{"personality":{"domain":"LINUX32","flags":["X"]}}"#, "ignoring linux.personality.flags");
         check("", r#"{"personality":{"domain":"LINUX32"}}"#, "personality: Some(Linux32)");
-        check("", r#"{"memoryPolicy":{"mode":"MPOL_DEFAULT"}}"#, "linux.memoryPolicy: this version");
+        check("", r#"{"memoryPolicy":{"mode":"MPOL_LOCAL"}}"#, "MemoryPolicy { mode: 4");
     }
 }

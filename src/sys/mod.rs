@@ -19,6 +19,7 @@ pub mod clone;
 pub mod fs;
 pub mod keyring;
 pub mod machine;
+pub mod mempolicy;
 pub mod metadata;
 pub mod mount;
 pub mod namespace;
