@@ -56,6 +56,7 @@ mod mount_options;
 mod mount_targets;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod no_host_paths;
 mod notify;
 mod pause;

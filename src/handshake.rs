@@ -7,6 +7,7 @@
 //!                                            joins and makes namespaces
 //!   (Moved: init is a sibling now) ◄───────  (after joining a user namespace)
 //!   clocks set, Proceed + namespace ◄─────►  TimeNamespace
+//!   devices moved, Proceed ◄──────────────►  NetDevices
 //!   sources opened, Proceed + each ◄──────►  Sources + root (mount namespace of a user namespace)
 //!                                            mounts, devices
 //!   prestart, createRuntime, Proceed ◄────►  Hooks
@@ -42,6 +43,8 @@ pub enum Report {
     },
     /// The time namespace is made; its clocks can be set.
     TimeNamespace,
+    /// The network namespace is there, and its devices can be moved to it.
+    NetDevices,
     /// The mount namespace of a user namespace is made, and its root comes along: the sources of mounts can be opened
     /// below it, each to be sent by an order of its own.
     Sources,

@@ -131,9 +131,6 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
     if linux.intel_rdt().is_some() {
         return later("linux.intelRdt");
     }
-    if linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
-        return later("linux.netDevices");
-    }
     Ok(())
 }
 

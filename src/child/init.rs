@@ -32,6 +32,7 @@ pub(super) fn init(
     step(Step::OomScore, || enter::oom_score(me, p))?;
     step(Step::Namespaces, || enter::namespaces(me, p, parent))?;
     step(Step::NamespaceSetup, || p.namespaces.set_up(me))?;
+    step(Step::NetDevices, || net_devices(p, parent))?;
     step(Step::Keyring, || process.keyring.as_ref().map_or(Ok(()), |keyring| keyring.apply(me)))?;
 
     let rootfs = match sources {
@@ -89,6 +90,15 @@ pub(super) fn await_order(parent: &Channel) -> Result<Option<OwnedFd>> {
         Some((Order::Proceed, file)) => Ok(file),
         None => Err(Error::new(ErrorKind::System, "onggi itself was killed")),
     }
+}
+
+/// Has the parent, who is root on the host, move network devices here.
+fn net_devices(p: &Prepared, parent: &Channel) -> Result<()> {
+    if p.namespaces.net_devices.is_empty() {
+        return Ok(());
+    }
+    parent.send(&Report::NetDevices, None)?;
+    await_order(parent).map(drop)
 }
 
 /// Has the parent open the sources of mounts below our own root.

@@ -15,6 +15,8 @@ pub enum Step {
     Namespaces,
     /// Host name, domain name, loopback interface.
     NamespaceSetup,
+    /// Network devices of the host.
+    NetDevices,
     /// The session keyring.
     Keyring,
     /// Open the sources of mounts as this namespace has them.
@@ -66,6 +68,7 @@ impl Step {
             Self::OomScore => "set process.oomScoreAdj",
             Self::Namespaces => "enter namespaces",
             Self::NamespaceSetup => "set up namespaces",
+            Self::NetDevices => "move network devices",
             Self::Keyring => "join the session keyring",
             Self::Sources => "open the sources of mounts",
             Self::Root => "attach the root filesystem",

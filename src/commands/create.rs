@@ -202,6 +202,7 @@ impl Made {
     pub(super) fn keep(self) -> Entry {
         let Self { mut launched, claim, .. } = self;
         launched.init.release();
+        launched.keep_net_devices();
         if let Some(cgroup) = launched.cgroup {
             cgroup.keep();
         }

@@ -65,7 +65,7 @@ fn linux() -> Value {
             "flags": MEMORY_POLICY_FLAGS.map(|(name, _)| name),
         },
         "mountExtensions": { "idmap": { "enabled": true } },
-        "netDevices": { "enabled": false },
+        "netDevices": { "enabled": true },
     })
 }
 

@@ -67,6 +67,7 @@ pub(super) fn tell_failure(global: &Global, notify: Option<Notify>) {
 
 /// Waits for the program's end; then everything but, with `keep`, the cgroup and the state directory is gone.
 fn foreground(global: &Global, mut made: Made, keep: bool) -> Result<u8> {
+    made.launched.keep_net_devices();
     let relay = std::mem::take(&mut made.launched.relay);
     let early = std::mem::take(&mut made.launched.early_signals);
     let mut notify = made.notify.take();

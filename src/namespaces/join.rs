@@ -68,7 +68,8 @@ impl Joins {
         self.of(CloneFlags::USER).ok_or_else(|| Error::new(ErrorKind::System, "no user namespace is joined"))
     }
 
-    fn of(&self, kind: CloneFlags) -> Option<BorrowedFd<'_>> {
+    /// The namespace of that kind, if config.json names one to join.
+    pub fn of(&self, kind: CloneFlags) -> Option<BorrowedFd<'_>> {
         self.opened.iter().find(|(found, ..)| *found == kind).map(|(_, file, _)| file.as_fd())
     }
 

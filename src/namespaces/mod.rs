@@ -8,11 +8,13 @@
 
 mod idmap;
 mod join;
+mod net_devices;
 mod sysctl;
 mod target;
 
 use crate::idmap::IdMap;
 pub use join::Joins;
+pub use net_devices::NetDevice;
 pub use sysctl::Sysctl;
 pub use target::Target;
 
@@ -74,13 +76,15 @@ pub struct Plan {
     pub domainname: Option<String>,
     /// Kernel parameters of the container's own namespaces.
     pub sysctls: Vec<Sysctl>,
+    /// Network devices of the host to be moved to the container.
+    pub net_devices: Vec<NetDevice>,
 }
 
 /// Reads `linux.namespaces` and what depends on it; relative namespace paths start at `bundle`.
 ///
 /// # Errors
 /// `InvalidConfig` for duplicates, a user namespace without maps, maps or offsets that don't fit, a host or domain name
-/// without a UTS namespace, and sysctls that would change the host.
+/// without a UTS namespace, network devices without a namespace of their own, and sysctls that would change the host.
 pub fn plan(spec: &Spec, bundle: &Path) -> Result<Plan> {
     let mut plan = Plan::default();
     let linux = spec.linux().as_ref();
@@ -104,6 +108,7 @@ pub fn plan(spec: &Spec, bundle: &Path) -> Result<Plan> {
         idmap::plan(linux, &mut plan)?;
         plan.time_offsets = time_offsets(linux, plan.origin(CloneFlags::TIME))?;
         plan.sysctls = sysctl::plan(linux.sysctl().as_ref(), &plan)?;
+        plan.net_devices = net_devices::plan(linux.net_devices().as_ref(), &plan)?;
     }
     plan.hostname = name("hostname", spec.hostname().as_deref(), plan.origin(CloneFlags::UTS))?;
     plan.domainname = name("domainname", spec.domainname().as_deref(), plan.origin(CloneFlags::UTS))?;

@@ -5,6 +5,7 @@ use super::idmap;
 use super::idmapped::Mapper;
 use super::init_process::InitProcess;
 use super::launch::Progress;
+use super::net_devices::NetDevices;
 use super::relay::Relay;
 use crate::cgroup::Cgroup;
 use crate::child::{Prepared, Role};
@@ -48,6 +49,8 @@ pub struct Done {
     pub init: InitProcess,
     /// What is to be served in the foreground.
     pub relay: Relay,
+    /// The devices that were moved to the container.
+    pub net_devices: Option<NetDevices>,
     /// Signals that came meanwhile.
     pub early_signals: Vec<i32>,
     /// What the child could not have.
@@ -64,7 +67,8 @@ impl<'a> Conversation<'a> {
         init: InitProcess,
         console: &'a mut Option<Console>,
     ) -> Self {
-        let done = Done { init, relay: Relay::default(), early_signals: Vec::new(), warnings: Vec::new() };
+        let relay = Relay::default();
+        let done = Done { init, relay, net_devices: None, early_signals: Vec::new(), warnings: Vec::new() };
         Self { prepared, record, host, child, console, heard: false, ready: false, done }
     }
 
@@ -160,6 +164,12 @@ impl<'a> Conversation<'a> {
             Report::TimeNamespace => {
                 let clocks = self.set_clocks()?;
                 self.proceed(Some(&clocks))?;
+            }
+            Report::NetDevices => {
+                let devices = &self.prepared.namespaces.net_devices;
+                let given = NetDevices::give(devices, self.done.init.pid, self.done.init.pidfd())?;
+                self.done.net_devices = Some(given);
+                self.proceed(None)?;
             }
             Report::Sources => {
                 let root = came_along(file)?;

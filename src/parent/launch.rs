@@ -1,8 +1,9 @@
 //! Brings the init process up: cgroup, descriptors, clone, and the conversation until it is ready or runs.
 
 use super::console::Console;
-use super::conversation::Conversation;
+use super::conversation::{Conversation, Done};
 use super::init_process::InitProcess;
+use super::net_devices::NetDevices;
 use super::prepare;
 use super::relay::Relay;
 use crate::cgroup::{Cgroup, IfDenied};
@@ -42,6 +43,8 @@ pub struct Launched {
     pub cgroup: Option<Cgroup>,
     /// Its state as written.
     pub record: Record,
+    /// The host's network devices that it has.
+    pub net_devices: Option<NetDevices>,
     /// What is to be served in the foreground.
     pub relay: Relay,
     /// Signals that came meanwhile, to be sent on.
@@ -59,6 +62,15 @@ const UNKILLABLE: &str = "the container has neither a cgroup nor a PID namespace
 pub struct Progress {
     /// Hooks have run, so that poststop hooks must.
     pub hooks_ran: bool,
+}
+
+impl Launched {
+    /// Lets the container have its network devices, whatever happens to it.
+    pub fn keep_net_devices(&mut self) {
+        if let Some(devices) = self.net_devices.take() {
+            devices.keep();
+        }
+    }
 }
 
 /// Makes the container that `plan` describes under the name that `claim` holds.
@@ -120,7 +132,8 @@ pub fn launch(
     if cgroup.is_none() && !record.private_pid_namespace {
         warnings.push(UNKILLABLE.to_owned());
     }
-    Ok(Launched { init: done.init, cgroup, record, relay: done.relay, early_signals: done.early_signals, warnings })
+    let Done { init, relay, net_devices, early_signals, .. } = done;
+    Ok(Launched { init, cgroup, record, net_devices, relay, early_signals, warnings })
 }
 
 /// The cgroup is there, but we may not start processes in it: fine for a container that needs none.

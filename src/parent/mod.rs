@@ -7,6 +7,7 @@ mod idmap;
 mod idmapped;
 pub mod init_process;
 pub mod launch;
+mod net_devices;
 pub mod notify;
 pub mod pid_file;
 pub mod pidfd_socket;

@@ -1,6 +1,6 @@
 //! Plan to Prepared: opens everything that the child needs while we still stand on the host.
 
-use super::idmapped;
+use super::{idmapped, net_devices};
 use crate::child::{Prepared, Role};
 use crate::container::record::Record;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -12,12 +12,15 @@ use crate::sys::clone::{CloneFlags, SingleThreaded};
 use crate::sys::fs::{self, Access, PROC_ROOT_INODE, magic};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Before anything is made: opens the namespaces to join, looks whether the root filesystem is there, and raises what
-/// limits of ours are below the container's. When a path of config.json leads nowhere there is nothing to undo.
+/// Before anything is made: opens the namespaces to join, looks whether the root filesystem and the network devices are
+/// there, and raises what limits of ours are below the container's. When config.json leads nowhere there is nothing to
+/// undo.
 pub fn open_namespaces(plan: &Plan) -> Result<Joins> {
     plan.process.rlimits.raise_own()?;
     rootfs::check(&plan.rootfs)?;
-    Joins::prepare(&plan.namespaces)
+    let joins = Joins::prepare(&plan.namespaces)?;
+    net_devices::check(&plan.namespaces.net_devices, joins.of(CloneFlags::NETWORK))?;
+    Ok(joins)
 }
 
 /// Opens the root filesystem, the sources of bind mounts and the host's procfs.

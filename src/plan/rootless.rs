@@ -9,7 +9,7 @@ use oci_spec::runtime::{LinuxIdMapping, Spec};
 
 /// # Errors
 /// `InvalidConfig` for a container without a user namespace and for additional groups, with runc's phrases; for a mount
-/// namespace that is joined. `Unsupported` for ID-mapped mounts.
+/// namespace that is joined; for network devices of the host. `Unsupported` for ID-mapped mounts.
 pub(super) fn check(spec: &Spec, host: &Host, namespaces: &namespaces::Plan) -> Result<()> {
     if host.euid == 0 {
         return Ok(());
@@ -23,6 +23,9 @@ pub(super) fn check(spec: &Spec, host: &Host, namespaces: &namespaces::Plan) -> 
         let advice = "a mount namespace that exists can be joined by root alone, who may take the root filesystem along: \
                       list {\"type\": \"mount\"} without a path";
         return Err(Error::config("linux.namespaces", advice));
+    }
+    if !namespaces.net_devices.is_empty() {
+        return Err(Error::config("linux.netDevices", "only root may move network devices of the host: leave it out"));
     }
     let groups = spec.process().as_ref().and_then(|process| process.user().additional_gids().as_ref());
     if groups.is_some_and(|groups| !groups.is_empty()) {

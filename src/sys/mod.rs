@@ -24,6 +24,7 @@ pub mod metadata;
 pub mod mount;
 pub mod namespace;
 pub mod net;
+pub mod netlink;
 pub mod pidfd;
 pub mod poll;
 pub mod reap;

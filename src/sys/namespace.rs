@@ -39,6 +39,12 @@ pub fn set_pid_namespace_for_children(namespace: impl AsFd) -> Result<()> {
     setns(namespace, CloneFlags::PID)
 }
 
+/// Moves the calling process into the network namespace behind `namespace`, which may be the pidfd of a process. The
+/// parent goes there to open a socket, and comes back.
+pub fn set_network_namespace(namespace: impl AsFd) -> Result<()> {
+    setns(namespace, CloneFlags::NETWORK)
+}
+
 fn setns(namespace: impl AsFd, kind: CloneFlags) -> Result<()> {
     // SAFETY: setns takes no pointer, and the descriptor is open as long as it is borrowed.
     let done = unsafe { libc::setns(namespace.as_fd().as_raw_fd(), kind.as_int()) };
