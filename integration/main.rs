@@ -67,6 +67,8 @@ mod ps;
 mod rootless;
 mod runtime_binary;
 mod seccomp;
+mod seccomp_notify;
+mod seccomp_profiles;
 mod spec;
 mod state;
 mod state_directory;

@@ -63,12 +63,13 @@ fn sources(dir: &str) -> Vec<(PathBuf, String)> {
     paths.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// The sources of the program, without files that are modules of unit tests.
+/// The sources of the program, without files that are modules of tests, benches and fuzz targets.
 fn program() -> Vec<(PathBuf, String)> {
     let all = sources("src");
     let mut tests = BTreeSet::new();
     for (path, text) in &all {
-        for (at, mark) in text.match_indices("#[cfg(test)]\nmod ") {
+        const MARKS: [&str; 2] = ["#[cfg(test)]\nmod ", "#[cfg(any(test, feature = \"internals\"))]\npub mod "];
+        for (at, mark) in MARKS.iter().flat_map(|mark| text.match_indices(mark)) {
             let name = first_word(&text[at + mark.len()..]);
             let stem = path.file_stem().unwrap();
             let beside = path.parent().unwrap();

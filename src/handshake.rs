@@ -18,6 +18,7 @@
 //!                                            identity, lookup of the program
 //!   record written  ◄──────────────────────  Ready
 //!   (create: returns)                        (create: waits at the gate)
+//!   listener to its agent, Proceed ◄──────►  (in place of Ready: Listener, if the filter notifies)
 //!                                            execve; the socket closes with it
 //! ```
 //!
@@ -60,6 +61,12 @@ pub enum Report {
     Warning(String),
     /// All that can fail before the program runs has been done.
     Ready,
+    /// The same, but for a filter that notifies: it is being loaded, and its listener will be found at this number. The
+    /// child then waits, at the gate if there is one and for an order otherwise.
+    Listener {
+        /// The number of the listener in the child.
+        number: i32,
+    },
     /// Why there will be no container.
     Failed(Error),
 }

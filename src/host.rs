@@ -36,7 +36,12 @@ pub struct Host {
     pub apparmor: bool,
     /// Whether SELinux is enabled in this kernel.
     pub selinux: bool,
+    /// Whether this kernel has system call filters.
+    pub filters: bool,
 }
+
+/// CAP_SYS_PTRACE as a mask.
+const SYS_PTRACE: u64 = 1 << 19;
 
 impl Host {
     /// Looks at this machine.
@@ -58,7 +63,13 @@ impl Host {
             own_cgroup: own_cgroup(&read("/proc/self/cgroup")?),
             apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            filters: status.seccomp.is_some(),
         })
+    }
+
+    /// Whether onggi may look into processes that hide themselves; see `PR_SET_DUMPABLE`.
+    pub fn may_trace(&self) -> bool {
+        self.permitted & SYS_PTRACE != 0
     }
 }
 

@@ -9,6 +9,7 @@
 //! With `ONGGI_TEST_DRIVER=systemd` the containers are made with `--systemd-cgroup`, except for those of tests that give
 //! them a path of cgroupfs: those are about that driver. `integration/enter` names the slice then.
 
+mod agent;
 mod bundle;
 pub mod caller;
 mod canary;
@@ -22,6 +23,7 @@ mod systemd;
 mod tmux;
 mod trace;
 
+pub use agent::Agent;
 pub use bundle::{Bundle, template};
 pub use caller::{is_rootless, needs_root, needs_user};
 pub use canary::{Canary, TRICKS, touching_everything};

@@ -152,6 +152,12 @@ pub fn spy(time: Duration) -> Value {
     json!({ "met": met.len(), "opened": opened })
 }
 
+/// Makes each system call `WAY:NUMBER:ARGUMENT,...`: by the 64-bit entry (`call`) or the 32-bit one (`int80`), with what
+/// the test says.
+pub fn raw_calls(wanted: &[&str]) -> Value {
+    wanted.iter().map(|call| ((*call).to_owned(), json!(sys::raw_call(call)))).collect::<Map<_, _>>().into()
+}
+
 /// Calls each named system call with arguments that do no harm.
 pub fn syscalls(names: &[&str]) -> Value {
     names.iter().map(|name| ((*name).to_owned(), json!(sys::harmless_call(name)))).collect::<Map<_, _>>().into()

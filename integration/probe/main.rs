@@ -17,7 +17,7 @@ use std::time::Duration;
 /// What can be asked of the probe.
 const USAGE: &str = "probe report [--sysctl NAME]... [--stat PATH]... | stat PATH... | open-write PATH... | open-read PATH... \
 | devices | device-access KIND:MAJOR:MINOR... | watch-devices ALLOWED DENIED STOP | hunt SECONDS | spy SECONDS \
-| syscalls NAME... | sleep SECONDS \
+| syscalls NAME... | raw-calls WAY:NUMBER:ARGUMENT,... | sleep SECONDS \
 | fork-many COUNT SECONDS | tty-inject | watch-mounts COMMAND... | notify MESSAGE... | adopt PIDFILE COMMAND...";
 
 fn main() -> ExitCode {
@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Some("watch-devices") => attempt::watch_devices(&rest),
         Some("hunt") => attempt::hunt_executables(seconds(&rest)),
         Some("spy") => attempt::spy(seconds(&rest)),
+        Some("raw-calls") => attempt::raw_calls(&rest),
         Some("syscalls") => attempt::syscalls(&rest),
         Some("tty-inject") => attempt::tty_inject(),
         Some("notify") => attempt::notify(&rest),

@@ -139,6 +139,35 @@ pub fn harmless_call(name: &str) -> String {
     answer(done)
 }
 
+/// Makes the system call `call:NUMBER:ARGUMENT,...`, or `int80:...` by the entry of 32-bit programs.
+pub fn raw_call(text: &str) -> String {
+    let mut parts = text.split(':');
+    let (way, number) = (parts.next().unwrap_or_default(), parts.next().and_then(|it| it.parse::<i64>().ok()));
+    let mut args = [0_i64; 6];
+    for (to, from) in args.iter_mut().zip(parts.next().unwrap_or_default().split(',')) {
+        *to = from.parse().unwrap_or(0);
+    }
+    let Some(number) = number else { return "usage".to_owned() };
+    if way == "call" {
+        // SAFETY: the tests name no call that would write to memory of ours.
+        let done = unsafe { libc::syscall(number, args[0], args[1], args[2], args[3], args[4], args[5]) };
+        return answer(done);
+    }
+    let mut done = number;
+    // SAFETY: as above; rbx, which the compiler keeps for itself, is saved.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, {first}", "int 0x80", "xchg rbx, {first}",
+            first = inout(reg) args[0] => _, inlateout("rax") done, in("rcx") args[1], in("rdx") args[2],
+            in("rsi") args[3], in("rdi") args[4], out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    // The kernel gives a negative errno in 32 bits.
+    #[allow(clippy::cast_possible_truncation, reason = "eax alone is the answer")]
+    let done = done as i32;
+    if (-4095..0).contains(&done) { format!("{:?}", Errno::from_raw(-done)) } else { "ok".to_owned() }
+}
+
 fn answer(done: i64) -> String {
     if done < 0 { format!("{:?}", Errno::last()) } else { "ok".to_owned() }
 }

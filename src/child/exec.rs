@@ -42,11 +42,14 @@ pub(super) fn exec(me: &InChild, p: &Prepared, inner_root: Option<&OwnedFd>, par
     let program = step(Step::Lookup, || process.program.find(me, &variables))?;
     // Laid out before the filter, which may refuse the memory for it.
     let execution = process.program.prepare(program, variables.for_exec());
-    step(Step::Ready, || {
-        init::part(me, p, parent, &warnings)?;
-        parent.send(&Report::Ready, None)
-    })?;
+    step(Step::Ready, || init::part(me, p, parent, &warnings))?;
     step(Step::Descriptors, || process.inherited.hand_over(me))?;
-    step(Step::Seccomp, || user::install_filter(me, p))?;
+    if user::has_listener(p) {
+        step(Step::Seccomp, || user::install_listening(me, p, parent))?;
+        step(Step::Ready, || user::await_release(p, parent))?;
+    } else {
+        step(Step::Ready, || parent.send(&Report::Ready, None))?;
+        step(Step::Seccomp, || user::install_filter(me, p))?;
+    }
     Err(execution.run(me).of_kind(ErrorKind::Exec))
 }

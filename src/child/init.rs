@@ -69,13 +69,25 @@ pub(super) fn init(
     // Laid out before the filter, which may refuse the memory for it.
     let execution = process.program.prepare(program, variables.for_exec());
 
-    step(Step::Ready, || ready(me, p, parent, phase, &warnings))?;
+    step(Step::Ready, || ready(me, p, parent, &warnings))?;
     let has_hooks = !p.hooks.start_container.is_empty();
     if !has_hooks {
         step(Step::Descriptors, || process.inherited.hand_over(me))?;
     }
+    let has_listener = user::has_listener(p);
+    if has_listener {
+        step(Step::Seccomp, || user::install_listening(me, p, parent))?;
+    } else {
+        step(Step::Ready, || parent.send(&Report::Ready, None))?;
+    }
+    if p.gate.is_some() {
+        *phase = Phase::Alone;
+    }
+    step(Step::Ready, || user::await_release(p, parent))?;
     // Its hooks are the first code of the container's: nothing of it may run without the filter.
-    step(Step::Seccomp, || user::install_filter(me, p))?;
+    if !has_listener {
+        step(Step::Seccomp, || user::install_filter(me, p))?;
+    }
     if has_hooks {
         step(Step::StartHooks, || start_hooks(p, &variables))?;
         // Not before: hooks get none of them.
@@ -187,18 +199,12 @@ pub(super) fn part(me: &InChild, p: &Prepared, parent: &Channel, warnings: &[Str
     this_process::set_pdeathsig(me, false)
 }
 
-fn ready(me: &InChild, p: &Prepared, parent: &Channel, phase: &mut Phase, warnings: &[String]) -> Result<()> {
+fn ready(me: &InChild, p: &Prepared, parent: &Channel, warnings: &[String]) -> Result<()> {
     part(me, p, parent, warnings)?;
     if p.gate.is_some() || !p.hooks.start_container.is_empty() {
         // The first process of a PID namespace ignores every signal that it doesn't handle, but `kill` of a created
         // container is to end it, as runc's does, and so is the user who waits for a hook.
         this_process::exit_on_termination(me)?;
     }
-    parent.send(&Report::Ready, None)?;
-    let Some(gate) = &p.gate else { return Ok(()) };
-    *phase = Phase::Alone;
-    match fs::read(gate, &mut [0])? {
-        1 => Ok(()),
-        _ => Err(Error::new(ErrorKind::System, "the start gate is broken")),
-    }
+    Ok(())
 }

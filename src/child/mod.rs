@@ -51,6 +51,8 @@ pub struct Prepared {
     /// Whether the child is to be hidden from the first: not where a parent without privileges has to write its id maps,
     /// as the files of a process that is not dumpable belong to root.
     pub hidden: bool,
+    /// Whether the child has to show itself to a parent that is to take the listener of its filter.
+    pub shows_listener: bool,
     /// Whether the child is to wait until its parent has moved it into the cgroup.
     pub awaits_cgroup: bool,
     /// The FIFO that `start` writes to; `None` for `run`, which starts at once.

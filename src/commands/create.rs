@@ -9,6 +9,7 @@ use crate::container::id::ContainerId;
 use crate::container::store::{Claim, Entry, NOTIFY_SOCKET};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
+use crate::parent::agent::Agent;
 use crate::parent::console::Console;
 use crate::parent::launch::{self, Launched, Progress};
 use crate::parent::notify::{self, Notify};
@@ -85,6 +86,8 @@ fn try_make(global: &Global, args: &CreateArgs, attachment: Attachment) -> Resul
     let warnings = std::mem::take(&mut plan.warnings);
     let console = Console::of(plan.process.terminal.as_mut(), args.console_socket.as_deref())?;
     let pidfd_socket = args.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
+    plan.seccomp.as_ref().map_or(Ok(()), |filter| filter.require_kernel(&host))?;
+    let agent = Agent::connect(plan.seccomp.as_ref())?;
     let joins = open_namespaces(&plan)?;
     let store = global.root.open_or_make()?;
     // Held back from here on, so that a signal ends with everything undone. Not before: there is nothing to undo yet, and
@@ -95,7 +98,7 @@ fn try_make(global: &Global, args: &CreateArgs, attachment: Attachment) -> Resul
     let notify = if awaits_readiness { Some(claim.make_notify()?) } else { None };
     let notify = if attachment == Attachment::Gated { None } else { relay(global, notify) };
     let record = plan.record(&bundle, &options, clock::now_nanoseconds());
-    let launch_options = launch::Options { console, gated: attachment == Attachment::Gated, joins };
+    let launch_options = launch::Options { console, agent, gated: attachment == Attachment::Gated, joins };
     let mut progress = Progress::default();
     match launch::launch(plan, record.clone(), &claim, &host, launch_options, &signals, &mut progress) {
         Ok(mut launched) => {

@@ -11,6 +11,7 @@ use crate::container::store::Entry;
 use crate::error::{Context, Result, phrase};
 use crate::host::Host;
 use crate::namespaces::Target;
+use crate::parent::agent::Agent;
 use crate::parent::console::Console;
 use crate::parent::exec;
 use crate::parent::pid_file::PidFile;
@@ -45,8 +46,10 @@ pub(super) fn exec(global: &Global, args: &ExecArgs) -> Result<u8> {
     debug(global, &plan, &container);
     let console = Console::of(plan.process.terminal.as_mut(), args.console_socket.as_deref())?;
     let pidfd_socket = args.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
+    plan.seccomp.as_ref().map_or(Ok(()), |filter| filter.require_kernel(&host))?;
+    let agent = Agent::connect(plan.seccomp.as_ref())?;
     let signals = Signals::block()?;
-    let started = exec::exec(plan, container, &host, console, &signals);
+    let started = exec::exec(plan, container, &host, console, agent, &signals);
     // From here on dropping it ends the process.
     let mut done = started.context("unable to start container process")?;
     if let Some(socket) = pidfd_socket {

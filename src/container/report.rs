@@ -44,6 +44,31 @@ impl<'a> HookState<'a> {
     }
 }
 
+/// What the agent of a system call filter gets beside the listener (config-linux.md, The Container Process State).
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessState<'a> {
+    oci_version: &'static str,
+    /// What the descriptors that come along are, in their order.
+    fds: [&'static str; 1],
+    pid: i32,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    metadata: &'a str,
+    state: HookState<'a>,
+}
+
+impl<'a> ProcessState<'a> {
+    /// The document for the process `pid` of the container in `state`.
+    pub fn new(pid: i32, metadata: &'a str, state: HookState<'a>) -> Self {
+        Self { oci_version: OCI_VERSION, fds: ["seccompFd"], pid, metadata, state }
+    }
+
+    /// The document as compact JSON.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
 /// One container in the output of `state` and `list`; the order of keys is runc's.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -109,6 +134,21 @@ mod tests {
         assert_eq!(
             json,
             r#"{"ociVersion":"1.3.0","id":"web","status":"stopped","bundle":"/b","annotations":{"k":"v"}}"#
+        );
+    }
+
+    #[test]
+    fn for_agents() {
+        let record = record();
+        let state = || HookState::new(&record, Status::Running, Some(7));
+        let rest = r#""state":{"ociVersion":"1.3.0","id":"web","status":"running","pid":7,"bundle":"/b","annotations":{"k":"v"}}}"#;
+        assert_eq!(
+            ProcessState::new(9, "m", state()).to_json(),
+            format!(r#"{{"ociVersion":"1.3.0","fds":["seccompFd"],"pid":9,"metadata":"m",{rest}"#)
+        );
+        assert_eq!(
+            ProcessState::new(9, "", state()).to_json(),
+            format!(r#"{{"ociVersion":"1.3.0","fds":["seccompFd"],"pid":9,{rest}"#)
         );
     }
 

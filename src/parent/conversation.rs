@@ -1,5 +1,6 @@
 //! The parent's half of the handshake: serves the child until it is ready, runs, or has failed.
 
+use super::agent::Agent;
 use super::console::Console;
 use super::idmap;
 use super::idmapped::Mapper;
@@ -10,7 +11,7 @@ use super::relay::Relay;
 use crate::cgroup::Cgroup;
 use crate::child::{Prepared, Role};
 use crate::container::record::Record;
-use crate::container::report::HookState;
+use crate::container::report::{HookState, ProcessState};
 use crate::container::status::Status;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::handshake::{Channel, Order, Report};
@@ -36,6 +37,7 @@ pub struct Conversation<'a> {
     host: &'a Host,
     child: Channel,
     console: &'a mut Option<Console>,
+    agent: &'a mut Option<Agent>,
     /// Whether the child has said anything yet.
     heard: bool,
     ready: bool,
@@ -66,10 +68,11 @@ impl<'a> Conversation<'a> {
         child: Channel,
         init: InitProcess,
         console: &'a mut Option<Console>,
+        agent: &'a mut Option<Agent>,
     ) -> Self {
         let relay = Relay::default();
         let done = Done { init, relay, net_devices: None, early_signals: Vec::new(), warnings: Vec::new() };
-        Self { prepared, record, host, child, console, heard: false, ready: false, done }
+        Self { prepared, record, host, child, console, agent, heard: false, ready: false, done }
     }
 
     /// Serves the child until it waits at the gate, or, without one, until its program runs. `placed` tells what came of
@@ -197,9 +200,44 @@ impl<'a> Conversation<'a> {
             Report::Pipe(which) => self.done.relay.add(which, came_along(file)?)?,
             Report::Warning(warning) => self.done.warnings.push(warning),
             Report::Ready => self.ready = true,
+            Report::Listener { number } => self.pass_listener(number, signals)?,
             Report::Failed(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Takes the listener from the child, which is loading its filter, and gives it to the agent. A child that fails at
+    /// loading says so next. (It could not tell us that it has loaded it: that might be what the agent is to answer.)
+    fn pass_listener(&mut self, number: i32, signals: &Signals) -> Result<()> {
+        const PAUSE: Duration = Duration::from_millis(1);
+        loop {
+            match pidfd::descriptor(self.done.init.pidfd(), number) {
+                Ok(listener) => {
+                    self.send_listener(&listener)?;
+                    self.ready = true;
+                    return if self.prepared.gate.is_some() { Ok(()) } else { self.proceed(None) };
+                }
+                Err(error) if error.is(Errno::EBADF) || error.is(Errno::ESRCH) => {}
+                Err(error) => return Err(error.context("take the listener of the system call filter")),
+            }
+            let ready = poll(&[(self.child.as_fd(), Interest::Read), (signals.as_fd(), Interest::Read)], Some(PAUSE))?;
+            match (ready[0], ready[1]) {
+                (true, _) => return Ok(()),
+                (false, true) => self.take_signals(signals)?,
+                (false, false) => {}
+            }
+        }
+    }
+
+    fn send_listener(&mut self, listener: &OwnedFd) -> Result<()> {
+        let agent = self.agent.take().ok_or_else(|| unexpected("a listener nobody asked for"))?;
+        let pid = self.done.init.pid;
+        let state = match self.prepared.role {
+            Role::Init(_) => HookState::new(self.record, Status::Creating, Some(pid)),
+            Role::Joining { .. } => HookState::new(self.record, Status::Running, self.record.pid),
+        };
+        let metadata = agent.metadata().to_owned();
+        agent.send(&ProcessState::new(pid, &metadata, state), listener)
     }
 
     /// Sets the clocks of the time namespace that the child has made but not entered, and opens it.

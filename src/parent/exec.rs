@@ -1,6 +1,7 @@
 //! Adds a process to a container: opens what it needs, clones it into the container's cgroup, and serves it until its
 //! program runs. Nothing is written and no lock is held: a failure leaves the container as it was.
 
+use super::agent::Agent;
 use super::console::Console;
 use super::conversation::{Conversation, Done};
 use super::launch::{self, Progress};
@@ -56,6 +57,7 @@ pub fn exec(
     container: Container,
     host: &Host,
     mut console: Option<Console>,
+    mut agent: Option<Agent>,
     signals: &Signals,
 ) -> Result<Done> {
     plan.process.rlimits.raise_own()?;
@@ -77,6 +79,7 @@ pub fn exec(
         proc,
         ignored_signals: host.ignored_signals,
         hidden: true,
+        shows_listener: !host.may_trace(),
         awaits_cgroup: false,
         gate: None,
     };
@@ -104,7 +107,8 @@ pub fn exec(
             Some(cgroup) => cgroup.add(process.pid, signals.ending()?.as_fd()),
             None => Ok(()),
         };
-        let conversation = Conversation::new(&prepared, &prepared.record, host, line, process, &mut console);
+        let conversation =
+            Conversation::new(&prepared, &prepared.record, host, line, process, &mut console, &mut agent);
         match conversation.hold(placed, signals, cgroup.as_ref(), &mut Progress::default())? {
             Some(done) => break done,
             // As in `launch`.

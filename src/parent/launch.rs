@@ -1,5 +1,6 @@
 //! Brings the init process up: cgroup, descriptors, clone, and the conversation until it is ready or runs.
 
+use super::agent::Agent;
 use super::console::Console;
 use super::conversation::{Conversation, Done};
 use super::init_process::InitProcess;
@@ -27,6 +28,8 @@ use std::os::fd::AsFd;
 pub struct Options {
     /// Who gets the container's terminal.
     pub console: Option<Console>,
+    /// Who answers the notifications of its filter.
+    pub agent: Option<Agent>,
     /// Whether the init process waits for `start` (`create`) or goes on at once (`run`).
     pub gated: bool,
     /// The namespaces to join ([`prepare::open_namespaces`]).
@@ -96,7 +99,7 @@ pub fn launch(
     };
     let mut prepared = prepare::prepare(plan, options.joins, &record, host, gate)?;
     prepared.awaits_cgroup = cgroup.as_ref().is_some_and(|cgroup| cgroup.dir().is_none());
-    let mut console = options.console;
+    let (mut console, mut agent) = (options.console, options.agent);
     let mut done = loop {
         // One that was not to be had may be another container's some day.
         record.cgroup = path_of(cgroup.as_ref());
@@ -116,7 +119,7 @@ pub fn launch(
             Some(cgroup) => place(&init, cgroup, &mut record, claim, signals),
             None => Ok(()),
         };
-        let conversation = Conversation::new(&prepared, &record, host, child, init, &mut console);
+        let conversation = Conversation::new(&prepared, &record, host, child, init, &mut console, &mut agent);
         match conversation.hold(placed, signals, cgroup.as_ref(), progress)? {
             Some(done) => break done,
             // Linux since 6.14, and stable kernels since, kill what clone3 starts in a cgroup when `cgroup.kill` was

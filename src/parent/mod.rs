@@ -1,5 +1,6 @@
 //! The side that stays outside: prepares, clones, serves the child, runs hooks, waits.
 
+pub mod agent;
 pub mod console;
 pub mod conversation;
 pub mod exec;

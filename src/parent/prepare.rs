@@ -41,6 +41,7 @@ pub fn prepare(plan: Plan, joins: Joins, record: &Record, host: &Host, gate: Opt
         proc,
         ignored_signals: host.ignored_signals,
         hidden: !new_user_namespace || host.euid == 0,
+        shows_listener: !host.may_trace(),
         awaits_cgroup: false,
         gate,
     })

@@ -136,6 +136,7 @@ pub(crate) mod tests {
             own_cgroup: "/".to_owned(),
             apparmor: false,
             selinux: false,
+            filters: true,
         }
     }
 

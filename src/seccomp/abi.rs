@@ -1,86 +1,188 @@
-//! The ABIs by which a program can call this machine's kernel, and the numbers of the system calls under each.
+//! The ABIs that a profile can name, and the numbers of the system calls under each.
 
-use super::tables::{CALLS, NO, X86_MULTIPLEXED};
+use super::tables::{self, MULTIPLEXED, Multiplexer, NAMES, NO, NUMBERS, STARTS};
 use oci_spec::runtime::Arch;
-
-#[cfg(not(target_arch = "x86_64"))]
-compile_error!("seccomp has system call tables for x86_64 only");
-
-/// The bit in the number of every x32 call (`__X32_SYSCALL_BIT` in asm/unistd.h). x32 shares x86_64's audit value.
-pub(super) const X32_BIT: u32 = 0x4000_0000;
 
 /// The number that a tracer sets to have a call skipped, -1. It belongs to no ABI.
 pub(super) const SKIPPED: u32 = u32::MAX;
 
-/// A system call ABI of this machine. The order is that of the columns in the tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Abi {
-    /// 64-bit calls.
-    X86_64,
-    /// 32-bit calls.
-    X86,
-    /// 64-bit calls of programs with 32-bit pointers.
-    X32,
+/// The bit in the number of every x32 call (`__X32_SYSCALL_BIT` in asm/unistd.h).
+pub(super) const X32_BIT: u32 = 0x4000_0000;
+
+/// What tells the ABIs apart.
+#[derive(Debug, Clone, Copy)]
+struct Facts {
+    /// The value in `seccomp_data.arch` (`AUDIT_ARCH_*` in linux/audit.h).
+    audit: u32,
+    /// What its numbers start at.
+    base: u32,
+    /// Its column in the tables.
+    column: usize,
+}
+
+// The parts of `AUDIT_ARCH_*`.
+/// Arguments of 64 bits.
+const BITS_64: u32 = 0x8000_0000;
+/// The lower half first.
+const LITTLE: u32 = 0x4000_0000;
+/// MIPS' n32.
+const N32: u32 = 0x2000_0000;
+
+/// Declares [`Abi`] with what is known of each; those that have no name in profiles come after the semicolon.
+macro_rules! abis {
+    ($($name:ident = $arch:ident: $audit:expr, $base:expr, $column:ident;)*) => {
+        /// A system call ABI.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[allow(missing_docs, clippy::missing_docs_in_private_items, reason = "their names are the names of profiles")]
+        pub(super) enum Abi {
+            $($name,)*
+            /// The calls that 32-bit ARM has beyond the common ones, such as set_tls. No profile names it by itself.
+            ArmPrivate,
+        }
+
+        impl Abi {
+            /// The ABI that a profile names.
+            pub(super) const fn named(arch: Arch) -> Self {
+                match arch {
+                    $(Arch::$arch => Self::$name,)*
+                    Arch::ScmpArchNative => Self::NATIVE,
+                }
+            }
+
+            const fn facts(self) -> Facts {
+                match self {
+                    $(Self::$name => Facts { audit: $audit, base: $base, column: tables::$column },)*
+                    Self::ArmPrivate => Facts { base: 0xf_0000, column: tables::ARM_PRIVATE, ..Self::Arm.facts() },
+                }
+            }
+        }
+    };
+}
+
+// The numbers of machines are those of ELF (linux/elf-em.h).
+abis! {
+    X86_64 = ScmpArchX86_64: BITS_64 | LITTLE | 62, 0, X86_64;
+    X86 = ScmpArchX86: LITTLE | 3, 0, X86;
+    X32 = ScmpArchX32: BITS_64 | LITTLE | 62, X32_BIT, X32;
+    Aarch64 = ScmpArchAarch64: BITS_64 | LITTLE | 183, 0, AARCH64;
+    Arm = ScmpArchArm: LITTLE | 40, 0, ARM;
+    Riscv64 = ScmpArchRiscv64: BITS_64 | LITTLE | 243, 0, RISCV64;
+    Loongarch64 = ScmpArchLoongarch64: BITS_64 | LITTLE | 258, 0, LOONGARCH64;
+    Ppc = ScmpArchPpc: 20, 0, PPC;
+    Ppc64 = ScmpArchPpc64: BITS_64 | 21, 0, PPC64;
+    Ppc64le = ScmpArchPpc64le: BITS_64 | LITTLE | 21, 0, PPC64;
+    S390 = ScmpArchS390: 22, 0, S390;
+    S390x = ScmpArchS390x: BITS_64 | 22, 0, S390X;
+    Mips = ScmpArchMips: 8, 4000, MIPS;
+    Mipsel = ScmpArchMipsel: LITTLE | 8, 4000, MIPS;
+    Mips64 = ScmpArchMips64: BITS_64 | 8, 5000, MIPS64;
+    Mipsel64 = ScmpArchMipsel64: BITS_64 | LITTLE | 8, 5000, MIPS64;
+    Mips64n32 = ScmpArchMips64n32: BITS_64 | N32 | 8, 6000, MIPS64N32;
+    Mipsel64n32 = ScmpArchMipsel64n32: BITS_64 | N32 | LITTLE | 8, 6000, MIPS64N32;
+    Parisc = ScmpArchParisc: 15, 0, PARISC;
+    Parisc64 = ScmpArchParisc64: BITS_64 | 15, 0, PARISC;
+    M68k = ScmpArchM68k: 4, 0, M68K;
+    Sh = ScmpArchSh: LITTLE | 42, 0, SH;
+    Sheb = ScmpArchSheb: 42, 0, SH;
 }
 
 impl Abi {
     /// The ABI of onggi itself.
+    #[cfg(target_arch = "x86_64")]
     pub(super) const NATIVE: Self = Self::X86_64;
+    /// The ABI of onggi itself.
+    #[cfg(target_arch = "aarch64")]
+    pub(super) const NATIVE: Self = Self::Aarch64;
+    /// The ABI of onggi itself.
+    #[cfg(target_arch = "riscv64")]
+    pub(super) const NATIVE: Self = Self::Riscv64;
+    /// The ABI of onggi itself.
+    #[cfg(target_arch = "loongarch64")]
+    pub(super) const NATIVE: Self = Self::Loongarch64;
+    /// The ABI of onggi itself.
+    #[cfg(all(target_arch = "powerpc64", target_endian = "little"))]
+    pub(super) const NATIVE: Self = Self::Ppc64le;
+    /// The ABI of onggi itself.
+    #[cfg(target_arch = "s390x")]
+    pub(super) const NATIVE: Self = Self::S390x;
 
-    /// The ABI that a profile names; none when no program can call this machine's kernel by it.
-    pub(super) fn named(arch: Arch) -> Option<Self> {
-        match arch {
-            Arch::ScmpArchNative => Some(Self::NATIVE),
-            Arch::ScmpArchX86_64 => Some(Self::X86_64),
-            Arch::ScmpArchX86 => Some(Self::X86),
-            Arch::ScmpArchX32 => Some(Self::X32),
-            _ => None,
-        }
-    }
-
-    /// The value in `seccomp_data.arch` (`AUDIT_ARCH_*` in linux/audit.h).
+    /// The value in `seccomp_data.arch`, which x86_64 and x32 share, and ARM's two.
     pub(super) const fn audit(self) -> u32 {
-        match self {
-            Self::X86_64 | Self::X32 => 0xc000_003e,
-            Self::X86 => 0x4000_0003,
-        }
+        self.facts().audit
     }
 
-    /// Whether arguments are compared as 64 bits. x32 gets 32 as from libseccomp, though its registers have 64.
+    /// What its numbers start at.
+    pub(super) const fn base(self) -> u32 {
+        self.facts().base
+    }
+
+    /// Whether arguments are compared as 64 bits. x32 and n32 get 32 as from libseccomp, though their registers have 64.
     pub(super) const fn is_wide(self) -> bool {
-        matches!(self, Self::X86_64)
+        self.audit() & (BITS_64 | N32) == BITS_64 && !matches!(self, Self::X32)
+    }
+
+    /// Whether the lower half of an argument lies first.
+    pub(super) const fn is_little_endian(self) -> bool {
+        self.audit() & LITTLE != 0
     }
 }
 
-/// The numbers of one name.
+/// A name that some ABI knows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call {
-    numbers: [u16; 3],
-    /// The multiplexer that x86 also takes the call by, and the first argument there.
-    multiplexed: Option<(usize, u64)>,
+    /// Its place in the tables.
+    at: usize,
+    /// How it is told from other calls of the same multiplexer, where there is one.
+    multiplexed: Option<(Multiplexer, u64)>,
 }
 
 impl Call {
-    /// Looks a name up; none when it is unknown on this machine.
+    /// Looks a name up; none when no ABI has it.
     pub(super) fn named(name: &str) -> Option<Self> {
-        let at = CALLS.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
-        let multiplexed = X86_MULTIPLEXED.binary_search_by(|(known, _, _)| (*known).cmp(name)).ok();
-        Some(Self {
-            numbers: CALLS[at].1,
-            multiplexed: multiplexed.map(|at| (usize::from(X86_MULTIPLEXED[at].1), u64::from(X86_MULTIPLEXED[at].2))),
-        })
+        let (mut from, mut to) = (0, tables::COUNT);
+        while from < to {
+            let at = usize::midpoint(from, to);
+            match name_at(at).cmp(name) {
+                std::cmp::Ordering::Equal => return Some(Self { at, multiplexed: multiplexed(at) }),
+                std::cmp::Ordering::Less => from = at + 1,
+                std::cmp::Ordering::Greater => to = at,
+            }
+        }
+        None
     }
 
-    /// The call's number under `abi`, without the x32 bit; none when it does not exist there.
+    /// The call's number under `abi`, less what the numbers start at; none when it does not exist there.
     pub(super) fn number(self, abi: Abi) -> Option<usize> {
-        let number = self.numbers[abi as usize];
+        let number = NUMBERS[abi.facts().column][self.at];
         (number != NO).then(|| usize::from(number))
     }
 
-    /// The number of socketcall(2) or ipc(2) and its first argument, when `abi` takes the call by these as well.
+    /// The number of socketcall(2) or ipc(2) and its first argument, when `abi` takes the call by these, maybe as well.
     pub(super) fn multiplexed(self, abi: Abi) -> Option<(usize, u64)> {
-        self.multiplexed.filter(|_| abi == Abi::X86)
+        let (by, call) = self.multiplexed?;
+        let number = Self::named(by.name())?.number(abi)?;
+        Some((number, call))
     }
+}
+
+impl Multiplexer {
+    /// The name of the system call.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Ipc => "ipc",
+            Self::Socketcall => "socketcall",
+        }
+    }
+}
+
+/// The name at this place in the tables.
+pub(super) fn name_at(at: usize) -> &'static str {
+    NAMES.get(usize::from(STARTS[at])..usize::from(STARTS[at + 1])).unwrap_or_default()
+}
+
+fn multiplexed(at: usize) -> Option<(Multiplexer, u64)> {
+    let found = MULTIPLEXED.binary_search_by(|(known, ..)| usize::from(*known).cmp(&at)).ok()?;
+    Some((MULTIPLEXED[found].1, u64::from(MULTIPLEXED[found].2)))
 }
 
 #[cfg(test)]
@@ -90,23 +192,49 @@ mod tests {
 
     #[test]
     fn tables_are_sorted_for_the_binary_search() {
-        assert!(CALLS.is_sorted_by(|a, b| a.0 < b.0));
-        assert!(X86_MULTIPLEXED.is_sorted_by(|a, b| a.0 < b.0));
+        assert!((1..tables::COUNT).all(|at| name_at(at - 1) < name_at(at)));
+        assert!(MULTIPLEXED.is_sorted_by(|a, b| a.0 < b.0));
+        assert!((0..tables::COUNT).all(|at| Call::named(name_at(at)).is_some_and(|call| call.at == at)));
     }
 
     #[test]
     fn numbers_differ_between_the_abis() {
-        let check = |name: &str, expected: [Option<usize>; 3]| {
+        let check = |name: &str, expected: [Option<usize>; 5]| {
             let call = Call::named(name).unwrap();
-            assert_eq!([Abi::X86_64, Abi::X86, Abi::X32].map(|abi| call.number(abi)), expected, "{name}");
+            let abis = [Abi::X86_64, Abi::X86, Abi::X32, Abi::Aarch64, Abi::ArmPrivate];
+            assert_eq!(abis.map(|abi| call.number(abi)), expected, "{name}");
         };
-        check("read", [Some(0), Some(3), Some(0)]);
-        check("execve", [Some(59), Some(11), Some(520)]);
-        check("socketcall", [None, Some(102), None]);
-        check("fchmodat2", [Some(452), Some(452), Some(452)]);
-        check("file_getattr", [Some(468), Some(468), Some(468)]);
+        check("read", [Some(0), Some(3), Some(0), Some(63), None]);
+        check("execve", [Some(59), Some(11), Some(520), Some(221), None]);
+        check("socketcall", [None, Some(102), None, None, None]);
+        check("set_tls", [None, None, None, None, Some(5)]);
+        check("fchmodat2", [Some(452), Some(452), Some(452), Some(452), None]);
+        check("file_getattr", [Some(468), Some(468), Some(468), Some(468), None]);
         assert!(Call::named("no_such_call").is_none());
-        assert_eq!(Call::named("socket").unwrap().multiplexed(Abi::X86), Some((102, 1)));
-        assert_eq!(Call::named("socket").unwrap().multiplexed(Abi::X86_64), None);
+    }
+
+    #[test]
+    fn multiplexed_calls() {
+        let check = |name: &str, abi: Abi, expected: Option<(usize, u64)>| {
+            assert_eq!(Call::named(name).unwrap().multiplexed(abi), expected, "{name} of {abi:?}");
+        };
+        check("socket", Abi::X86, Some((102, 1)));
+        check("recv", Abi::X86, Some((102, 10)));
+        check("semtimedop", Abi::S390x, Some((117, 4)));
+        check("socket", Abi::X86_64, None);
+        check("read", Abi::X86, None);
+    }
+
+    #[test]
+    fn audit_values() {
+        let check = |abi: Abi, expected: u32, wide: bool, little: bool| {
+            assert_eq!((abi.audit(), abi.is_wide(), abi.is_little_endian()), (expected, wide, little), "{abi:?}");
+        };
+        check(Abi::X86_64, 0xc000_003e, true, true);
+        check(Abi::X86, 0x4000_0003, false, true);
+        check(Abi::X32, 0xc000_003e, false, true);
+        check(Abi::Arm, 0x4000_0028, false, true);
+        check(Abi::Mipsel64n32, 0xe000_0008, false, true);
+        check(Abi::S390x, 0x8000_0016, true, false);
     }
 }

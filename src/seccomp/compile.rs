@@ -43,14 +43,16 @@ struct Range<'a> {
 /// # Errors
 /// `InvalidConfig` when the program would be longer than the kernel takes.
 pub(super) fn compile(profile: &Profile<'_>, tables: &[Table]) -> Result<Vec<sock_filter>> {
-    let mut writer = Writer::new(profile.default_returns);
-    let table = |abi| tables.iter().find(|table| table.abi == abi);
-    let mut sections = Vec::new();
+    let mut writer =
+        Writer::new(profile.default_returns, tables.first().is_none_or(|table| table.abi.is_little_endian()));
+    let mut sections: Vec<(u32, Label)> = Vec::new();
     // The native section is put last and so lies first, in the dispatcher's reach.
-    for abi in [Abi::X86, Abi::X86_64] {
-        if let Some(table_of_abi) = table(abi) {
-            let ranges = section(profile, table_of_abi, table(Abi::X32));
-            sections.push((abi.audit(), writer.section(&ranges)?));
+    for table in tables.iter().rev() {
+        let audit = table.abi.audit();
+        if sections.iter().all(|(known, _)| *known != audit) {
+            let of_section = tables.iter().filter(|other| other.abi.audit() == audit);
+            let ranges = section(profile, of_section);
+            sections.push((audit, writer.section(&ranges)?));
         }
     }
     let program = writer.dispatch(&sections);
@@ -62,44 +64,43 @@ pub(super) fn compile(profile: &Profile<'_>, tables: &[Table]) -> Result<Vec<soc
     Ok(program)
 }
 
-/// The ranges of one audit architecture. x86_64's holds x32's numbers, which kill when x32 is not in the profile.
-fn section<'a>(profile: &Profile<'_>, table: &'a Table, x32: Option<&'a Table>) -> Vec<Range<'a>> {
-    let mut ranges = Vec::new();
-    push_table(&mut ranges, profile, table, 0);
-    match (table.abi, x32) {
-        (Abi::X86_64, Some(x32)) => push_table(&mut ranges, profile, x32, X32_BIT),
-        (Abi::X86_64, None) => {
-            let newest = ranges.last().map_or(Outcome::Return(profile.default_returns), |range| range.outcome);
-            push(&mut ranges, X32_BIT, Outcome::Return(u32::from(SeccompAction::KillThread)));
-            push(&mut ranges, SKIPPED, newest);
-        }
-        _ => {}
+/// The ranges of one audit architecture, by the bases of its ABIs. x86_64's has x32's numbers, which kill when x32 is not
+/// in the profile.
+fn section<'a>(profile: &Profile<'_>, tables: impl Iterator<Item = &'a Table>) -> Vec<Range<'a>> {
+    let mut ranges = vec![Range { first: 0, outcome: Outcome::Return(profile.default_returns) }];
+    let mut last = None;
+    for table in tables {
+        push_table(&mut ranges, profile, table);
+        last = Some(table.abi);
+    }
+    if last == Some(Abi::X86_64) {
+        let newest = ranges.last().map_or(Outcome::Return(profile.default_returns), |range| range.outcome);
+        push(&mut ranges, X32_BIT, Outcome::Return(u32::from(SeccompAction::KillThread)));
+        push(&mut ranges, SKIPPED, newest);
     }
     ranges
 }
 
-/// Adds the ranges of one ABI, whose numbers start at `base`.
-fn push_table<'a>(ranges: &mut Vec<Range<'a>>, profile: &Profile<'_>, table: &'a Table, base: u32) {
-    let mut number = base;
-    for verdict in &table.verdicts {
-        let outcome = match verdict {
-            None => Outcome::Return(profile.default_returns),
+/// Adds the ranges of one ABI.
+fn push_table<'a>(ranges: &mut Vec<Range<'a>>, profile: &Profile<'_>, table: &'a Table) {
+    let wide = table.abi.is_wide();
+    let end = table.verdicts.len().max(table.newer);
+    for (number, at) in (table.abi.base()..).zip(0..=end) {
+        let outcome = match table.verdicts.get(at).and_then(Option::as_ref) {
+            None => Outcome::Return(profile.returns_without_rule(table, at)),
             Some(Verdict::Always(returns)) => Outcome::Return(*returns),
-            Some(Verdict::When(alternatives)) => Outcome::Check { alternatives, wide: table.abi.is_wide() },
+            Some(Verdict::When(alternatives)) => Outcome::Check { alternatives, wide },
         };
         push(ranges, number, outcome);
-        number += 1;
     }
-    // A profile that names no call of this ABI at all does not know it; as in runc its default holds.
-    let named = number != base;
-    let rest = if named { profile.newer_returns } else { profile.default_returns };
-    push(ranges, number, Outcome::Return(rest));
 }
 
-/// Adds a range, unless it only continues the one before it.
+/// Adds a range, unless it only continues the one before it, which goes if nothing of it is left.
 fn push<'a>(ranges: &mut Vec<Range<'a>>, first: u32, outcome: Outcome<'a>) {
-    if ranges.last().is_none_or(|before| before.outcome != outcome) {
-        ranges.push(Range { first, outcome });
+    match ranges.last_mut() {
+        Some(before) if before.outcome == outcome => {}
+        Some(before) if before.first == first => before.outcome = outcome,
+        _ => ranges.push(Range { first, outcome }),
     }
 }
 
@@ -107,13 +108,15 @@ fn push<'a>(ranges: &mut Vec<Range<'a>>, first: u32, outcome: Outcome<'a>) {
 struct Writer<'a> {
     program: Assembler,
     default_returns: u32,
+    /// The byte order of the machine.
+    little_endian: bool,
     /// The checks of arguments that were written already: calls and ABIs share them.
     checks: Vec<(Outcome<'a>, Label)>,
 }
 
 impl<'a> Writer<'a> {
-    fn new(default_returns: u32) -> Self {
-        Self { program: Assembler::default(), default_returns, checks: Vec::new() }
+    fn new(default_returns: u32, little_endian: bool) -> Self {
+        Self { program: Assembler::default(), default_returns, little_endian, checks: Vec::new() }
     }
 
     /// The search of one audit architecture.
@@ -169,6 +172,15 @@ impl<'a> Writer<'a> {
         Ok(Target::At(label))
     }
 
+    /// seccompiler loads the halves of arguments where a little-endian machine has them.
+    fn in_byte_order(&self, instruction: sock_filter) -> sock_filter {
+        const HALF: u32 = 4;
+        match instruction.code {
+            LOAD if !self.little_endian => sock_filter { k: instruction.k ^ HALF, ..instruction },
+            _ => instruction,
+        }
+    }
+
     /// Compares the arguments with one alternative after the other.
     fn check(&mut self, alternatives: &[Alternative], wide: bool) -> Result<Label> {
         let mut label = self.program.put(RETURN, self.default_returns);
@@ -176,7 +188,9 @@ impl<'a> Writer<'a> {
             // seccompiler's comparisons run into the next instruction when all hold, and else jump past it.
             self.program.put(RETURN, alternative.returns);
             let block = comparisons(&alternative.conditions, wide)?;
-            label = self.program.put_block(block.into_iter().skip(RULE_ENTRY)).unwrap_or(label);
+            let block = block.into_iter().skip(RULE_ENTRY).map(|instruction| self.in_byte_order(instruction));
+            let block: Vec<_> = block.collect();
+            label = self.program.put_block(block.into_iter()).unwrap_or(label);
         }
         Ok(label)
     }

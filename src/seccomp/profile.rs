@@ -1,14 +1,16 @@
 //! From the profile in config.json to rules that are valid: everything is checked here, nothing is looked up.
 
 use super::abi::Abi;
-use crate::error::{Error, ErrorKind, Result};
+use super::verdicts::{NOTIFY, Table};
+use crate::error::{Error, Result};
 use crate::sys::Errno;
 use crate::sys::seccomp::FilterFlags;
 use oci_spec::runtime::{
-    LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompFilterFlag as Flag,
+    Arch, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompFilterFlag as Flag,
     LinuxSeccompOperator as Operator, LinuxSyscall,
 };
 use seccompiler::SeccompAction;
+use std::path::PathBuf;
 
 /// The largest errno that the kernel hands to a program (`MAX_ERRNO` in linux/err.h).
 const MAX_ERRNO: u32 = 4095;
@@ -24,12 +26,23 @@ pub(super) struct Profile<'a> {
     pub(super) default_returns: u32,
     /// What a call returns that is newer than every call named in the profile.
     pub(super) newer_returns: u32,
-    /// The ABIs by which calls are possible, sorted; all others kill.
+    /// The ABIs by which calls are possible, the native one first; all others kill.
     pub(super) abis: Vec<Abi>,
     /// The rules in the profile's order.
     pub(super) rules: Vec<Rule<'a>>,
     /// How to install the program.
     pub(super) flags: FilterFlags,
+    /// Who answers notifications, if some rule makes any.
+    pub(super) listener: Option<Listener>,
+}
+
+/// Who is told of calls with `SCMP_ACT_NOTIFY` and answers in the kernel's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// The agent's stream socket, absolute.
+    pub path: PathBuf,
+    /// What the agent gets to read beside the container's state.
+    pub metadata: String,
 }
 
 /// One entry of `linux.seccomp.syscalls`.
@@ -87,33 +100,53 @@ impl Condition {
     }
 }
 
+impl Profile<'_> {
+    /// What a call returns that no rule names, of a table's ABI and without its base.
+    pub(super) fn returns_without_rule(&self, table: &Table, number: usize) -> u32 {
+        // On s390 a call whose number is too large for the instruction comes as number 0, and glibc looks by it for what
+        // the kernel has.
+        let large = number == 0 && matches!(table.abi, Abi::S390 | Abi::S390x);
+        // A profile that names no call of this ABI at all does not know it; as in runc its default holds.
+        let newer = table.newer > 0 && (large || number >= table.newer);
+        if newer { self.newer_returns } else { self.default_returns }
+    }
+}
+
 impl<'a> Profile<'a> {
-    /// Checks a profile.
+    /// Checks a profile for a machine whose native ABI is `native`.
     ///
     /// # Errors
-    /// `InvalidConfig` or `Unsupported`, naming the field.
-    pub(super) fn new(spec: &'a LinuxSeccomp) -> Result<Self> {
+    /// `InvalidConfig`, naming the field.
+    pub(super) fn on(native: Abi, spec: &'a LinuxSeccomp) -> Result<Self> {
         let syscalls = spec.syscalls().as_deref().unwrap_or_default();
         let default_returns = default_returns(spec)?;
-        if spec.listener_metadata().as_ref().is_some_and(|it| !it.is_empty()) && spec.listener_path().is_none() {
-            return Err(Error::config("linux.seccomp.listenerMetadata", "has no effect without listenerPath"));
-        }
+        let listener = listener(spec, syscalls)?;
         let rules = syscalls.iter().enumerate().map(|(at, syscall)| Rule::new(at, syscall)).collect::<Result<_>>()?;
-        let architectures = spec.architectures().as_deref().unwrap_or_default();
-        let mut abis: Vec<_> = architectures.iter().filter_map(|arch| Abi::named(*arch)).collect();
-        abis.push(Abi::NATIVE);
-        abis.sort_unstable();
-        abis.dedup();
+        let abis = abis(native, spec.architectures().as_deref().unwrap_or_default());
         let newer_returns = newer_returns(spec.default_action(), default_returns);
-        Ok(Self { default_returns, newer_returns, abis, rules, flags: flags(spec) })
+        Ok(Self { default_returns, newer_returns, abis, rules, flags: flags(spec, listener.is_some()), listener })
     }
+}
+
+/// The native ABI and what else the profile lists. No kernel runs programs of the other byte order: libseccomp refuses
+/// to have both in one filter, here those are left out.
+fn abis(native: Abi, architectures: &[Arch]) -> Vec<Abi> {
+    let mut others: Vec<_> = architectures.iter().map(|arch| Abi::named(*arch)).filter(|abi| *abi != native).collect();
+    if others.contains(&Abi::Arm) || native == Abi::Arm {
+        others.push(Abi::ArmPrivate);
+    }
+    others.retain(|abi| abi.is_little_endian() == native.is_little_endian());
+    others.sort_unstable();
+    others.dedup();
+    std::iter::once(native).chain(others).collect()
 }
 
 impl<'a> Rule<'a> {
     fn new(at: usize, syscall: &'a LinuxSyscall) -> Result<Self> {
         let field = format!("linux.seccomp.syscalls[{at}]");
-        if syscall.action() == Action::ScmpActNotify {
-            return Err(refuse_notify(&field, syscall.names()));
+        if syscall.action() == Action::ScmpActNotify && syscall.names().iter().any(|name| name == "write") {
+            let message = "SCMP_ACT_NOTIFY cannot be used for the write syscall: engines and agents count on that";
+            return Err(Error::config(format!("{field}.action"), message));
         }
         let returns = returns(syscall.action(), syscall.errno_ret(), &format!("{field}.errnoRet"))?;
         let mut conditions = Vec::new();
@@ -180,17 +213,29 @@ fn returns(action: Action, errno_ret: Option<u32>, field: &str) -> Result<u32> {
         Action::ScmpActTrace => SeccompAction::Trace(data(MAX_TRACE_DATA)?),
         Action::ScmpActLog => SeccompAction::Log,
         Action::ScmpActAllow => SeccompAction::Allow,
-        Action::ScmpActNotify => return Err(refuse_notify(field, &[])),
+        Action::ScmpActNotify => return Ok(NOTIFY),
     }))
 }
 
-fn refuse_notify(field: &str, names: &[String]) -> Error {
-    let field = format!("{field}.action");
-    if names.iter().any(|name| name == "write") {
-        return Error::config(field, "SCMP_ACT_NOTIFY cannot be used for the write syscall");
+/// The socket of the agent, which profiles with a rule that notifies must name. Without such a rule it has no meaning.
+fn listener(spec: &LinuxSeccomp, syscalls: &[LinuxSyscall]) -> Result<Option<Listener>> {
+    let metadata = spec.listener_metadata().clone().unwrap_or_default();
+    let path = spec.listener_path().as_ref().filter(|path| !path.as_os_str().is_empty());
+    let notifies = syscalls.iter().position(|syscall| syscall.action() == Action::ScmpActNotify);
+    match (path, notifies) {
+        (None, Some(at)) => {
+            let message = format!("is not set, but syscalls[{at}] has SCMP_ACT_NOTIFY: name the socket of the agent");
+            Err(Error::config("linux.seccomp.listenerPath", message))
+        }
+        (None, None) if !metadata.is_empty() => {
+            Err(Error::config("linux.seccomp.listenerMetadata", "has no effect without listenerPath"))
+        }
+        (Some(path), Some(_)) if !path.is_absolute() => {
+            let message = format!("{} is not absolute: the socket is looked up on the host", path.display());
+            Err(Error::config("linux.seccomp.listenerPath", message))
+        }
+        (path, _) => Ok(path.filter(|_| notifies.is_some()).map(|path| Listener { path: path.clone(), metadata })),
     }
-    Error::config(field, "this version of onggi has no SCMP_ACT_NOTIFY, choose another action")
-        .of_kind(ErrorKind::Unsupported)
 }
 
 /// Calls newer than the profile look absent, so that libraries take their fallbacks; EPERM would not do. Not so where the
@@ -203,13 +248,15 @@ fn newer_returns(default: Action, default_returns: u32) -> u32 {
 }
 
 /// The flags to install with. TSYNC has no meaning for a process of one thread, WAIT_KILLABLE_RECV none without a
-/// listener. The kernel floor knows the other two.
-fn flags(spec: &LinuxSeccomp) -> FilterFlags {
-    let Some(flags) = spec.flags() else { return FilterFlags::SPEC_ALLOW };
-    flags.iter().fold(FilterFlags::NONE, |all, flag| {
+/// listener.
+fn flags(spec: &LinuxSeccomp, notifies: bool) -> FilterFlags {
+    let always = if notifies { FilterFlags::NEW_LISTENER } else { FilterFlags::NONE };
+    let Some(flags) = spec.flags() else { return always.with(FilterFlags::SPEC_ALLOW) };
+    flags.iter().fold(always, |all, flag| {
         all.with(match flag {
             Flag::SeccompFilterFlagLog => FilterFlags::LOG,
             Flag::SeccompFilterFlagSpecAllow => FilterFlags::SPEC_ALLOW,
+            Flag::SeccompFilterFlagWaitKillableRecv if notifies => FilterFlags::WAIT_KILLABLE_RECV,
             Flag::SeccompFilterFlagTsync | Flag::SeccompFilterFlagWaitKillableRecv => FilterFlags::NONE,
         })
     })
@@ -219,6 +266,7 @@ fn flags(spec: &LinuxSeccomp) -> FilterFlags {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     fn parse(json: &str) -> LinuxSeccomp {
         serde_json::from_str(json).unwrap()
@@ -227,7 +275,7 @@ mod tests {
     #[test]
     fn refuses_naming_the_field() {
         let check = |json: &str, kind: ErrorKind, expected: &str| {
-            let error = Profile::new(&parse(json)).unwrap_err();
+            let error = Profile::on(Abi::NATIVE, &parse(json)).unwrap_err();
             assert_eq!(error.to_string(), format!("config.json: linux.seccomp.{expected}"));
             assert_eq!(error.kind(), kind, "{json}");
         };
@@ -256,15 +304,18 @@ mod tests {
             bad,
             "syscalls[1].args[0].index: a system call has 6 arguments, 0 to 5, not 6",
         );
+        let notify = rule(r#""action": "SCMP_ACT_NOTIFY""#);
         check(
-            &rule(r#""action": "SCMP_ACT_NOTIFY""#),
-            ErrorKind::Unsupported,
-            "syscalls[1].action: this version of onggi has no SCMP_ACT_NOTIFY, choose another action",
-        );
-        check(
-            &rule(r#""action": "SCMP_ACT_NOTIFY""#).replace("read", "write"),
+            &notify,
             bad,
-            "syscalls[1].action: SCMP_ACT_NOTIFY cannot be used for the write syscall",
+            "listenerPath: is not set, but syscalls[1] has SCMP_ACT_NOTIFY: name the socket of the agent",
+        );
+        let path = |path: &str| notify.replace("\"syscalls\"", &format!("\"listenerPath\": \"{path}\", \"syscalls\""));
+        check(&path("agent"), bad, "listenerPath: agent is not absolute: the socket is looked up on the host");
+        check(
+            &path("/agent").replace("read", "write"),
+            bad,
+            "syscalls[1].action: SCMP_ACT_NOTIFY cannot be used for the write syscall: engines and agents count on that",
         );
         check(
             r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}"#,
@@ -278,7 +329,7 @@ mod tests {
         let check = |action: &str, errno_ret: Option<u32>, default: u32, newer: u32| {
             let errno_ret = errno_ret.map_or(String::new(), |errno| format!(r#", "defaultErrnoRet": {errno}"#));
             let spec = parse(&format!(r#"{{"defaultAction": "SCMP_ACT_{action}"{errno_ret}}}"#));
-            let profile = Profile::new(&spec).unwrap();
+            let profile = Profile::on(Abi::NATIVE, &spec).unwrap();
             assert_eq!((profile.default_returns, profile.newer_returns), (default, newer), "{action}");
         };
         let enosys = 0x5_0026;
@@ -295,14 +346,15 @@ mod tests {
     }
 
     #[test]
-    fn architectures_always_have_the_native_one_and_no_foreign_ones() {
+    fn architectures_always_have_the_native_one_and_none_of_the_other_byte_order() {
         let check = |architectures: &str, expected: &[Abi]| {
             let spec = parse(&format!(r#"{{"defaultAction": "SCMP_ACT_KILL"{architectures}}}"#));
-            assert_eq!(Profile::new(&spec).unwrap().abis, expected, "{architectures}");
+            assert_eq!(Profile::on(Abi::NATIVE, &spec).unwrap().abis, expected, "{architectures}");
         };
         check("", &[Abi::X86_64]);
         check(r#", "architectures": []"#, &[Abi::X86_64]);
-        check(r#", "architectures": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_X86"]"#, &[Abi::X86_64, Abi::X86]);
+        check(r#", "architectures": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_X86"]"#, &[Abi::X86_64, Abi::X86, Abi::Aarch64]);
+        check(r#", "architectures": ["SCMP_ARCH_S390X", "SCMP_ARCH_ARM"]"#, &[Abi::X86_64, Abi::Arm, Abi::ArmPrivate]);
         check(
             r#", "architectures": ["SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64", "SCMP_ARCH_X32"]"#,
             &[Abi::X86_64, Abi::X86, Abi::X32],
@@ -313,11 +365,19 @@ mod tests {
     fn flags_are_spec_allow_when_absent() {
         let check = |flags: &str, expected: FilterFlags| {
             let spec = parse(&format!(r#"{{"defaultAction": "SCMP_ACT_KILL"{flags}}}"#));
-            assert_eq!(Profile::new(&spec).unwrap().flags, expected, "{flags}");
+            assert_eq!(Profile::on(Abi::NATIVE, &spec).unwrap().flags, expected, "{flags}");
         };
         check("", FilterFlags::SPEC_ALLOW);
         check(r#", "flags": []"#, FilterFlags::NONE);
         check(r#", "flags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC"]"#, FilterFlags::LOG);
+        check(r#", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#, FilterFlags::NONE);
+        let notify = r#", "listenerPath": "/a", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_NOTIFY"}]"#;
+        let with_listener = |more: &str| format!("{notify}{more}");
+        check(&with_listener(""), FilterFlags::NEW_LISTENER.with(FilterFlags::SPEC_ALLOW));
+        check(
+            &with_listener(r#", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#),
+            FilterFlags::NEW_LISTENER.with(FilterFlags::WAIT_KILLABLE_RECV),
+        );
     }
 
     #[test]

@@ -2,8 +2,19 @@
 
 use super::abi::{Abi, Call};
 use super::profile::{Comparison, Condition, Profile, Rule};
+use super::tables::Multiplexer;
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
+
+// Actions as linux/seccomp.h numbers them (`SECCOMP_RET_*`).
+/// The part of a returned value that is the action (`SECCOMP_RET_ACTION_FULL`).
+const ACTION: u32 = 0xffff_0000;
+/// The call is executed.
+const ALLOW: u32 = 0x7fff_0000;
+/// The call is executed and logged.
+const LOG: u32 = 0x7ffc_0000;
+/// The agent answers.
+pub(super) const NOTIFY: u32 = 0x7fc0_0000;
 
 /// What becomes of one system call number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,15 +39,17 @@ pub(super) struct Alternative {
 pub(super) struct Table {
     /// The ABI.
     pub(super) abi: Abi,
-    /// By number. None gets the profile's default, and what lies past the end is newer than the profile: each call that
-    /// it names has a place here, even when its rule has no effect.
+    /// By number, less the ABI's base. What has none gets the profile's default, or is newer than the profile.
     pub(super) verdicts: Vec<Option<Verdict>>,
+    /// The numbers from here on, less the base, are newer than every call that the profile names, even if only in a rule
+    /// without effect. 0 when it names none of this ABI, so that nothing is known of these.
+    pub(super) newer: usize,
 }
 
 /// The verdicts of all ABIs of a profile, and the names that none of this machine's ABIs knows.
 #[derive(Debug)]
 pub(super) struct Verdicts {
-    /// In the order of the profile's ABIs.
+    /// In the order of the profile's ABIs, the native one first.
     pub(super) tables: Vec<Table>,
     /// Sorted.
     pub(super) unknown: BTreeSet<String>,
@@ -48,7 +61,7 @@ impl Verdicts {
     /// # Errors
     /// `InvalidConfig` when the same condition has two actions.
     pub(super) fn new(profile: &Profile<'_>, warnings: &mut Vec<String>) -> Result<Self> {
-        let table = |abi: &Abi| Table { abi: *abi, verdicts: Vec::new() };
+        let table = |abi: &Abi| Table { abi: *abi, verdicts: Vec::new(), newer: 0 };
         let mut verdicts = Self { tables: profile.abis.iter().map(table).collect(), unknown: BTreeSet::new() };
         let mut coarse = BTreeSet::new();
         for (at, rule) in profile.rules.iter().enumerate() {
@@ -65,27 +78,44 @@ impl Verdicts {
                         let field = || format!("linux.seccomp.syscalls[{at}]");
                         table.add(call, rule).map_err(|clash| clash.error(&field(), name))?;
                     }
-                    if let Some((number, _)) = call.multiplexed(table.abi) {
-                        let conditional = matters && rule.alternatives.iter().all(|one| !one.is_empty());
-                        coarse.extend(conditional.then_some((number, name.as_str())));
+                    if matters && table.abi == Abi::X86 && rule.alternatives.iter().all(|one| !one.is_empty()) {
+                        coarse.extend(call.multiplexed(table.abi).map(|(number, _)| (number, name.as_str())));
                     }
                 }
             }
         }
+        // Where none of these is named they are as all others of ARM.
+        verdicts.tables.retain(|table| table.abi != Abi::ArmPrivate || table.newer > 0);
         verdicts.warn(&coarse, warnings);
         Ok(verdicts)
     }
 
+    /// Those of one ABI.
+    pub(super) fn of(&self, abi: Abi) -> Option<&Table> {
+        self.tables.iter().find(|table| table.abi == abi)
+    }
+
+    /// Whether read(2) by onggi itself is executed, whatever its arguments are: at once or after the agent's word.
+    pub(super) fn lets_read(&self, profile: &Profile<'_>) -> bool {
+        let passes = |returns: u32| matches!(returns & ACTION, ALLOW | LOG | NOTIFY);
+        let number = Call::named("read").and_then(|read| read.number(Abi::NATIVE));
+        let (Some(table), Some(number)) = (self.of(Abi::NATIVE), number) else { return false };
+        match table.verdicts.get(number).and_then(Option::as_ref) {
+            Some(Verdict::Always(returns)) => passes(*returns),
+            Some(Verdict::When(alternatives)) => {
+                passes(profile.default_returns) && alternatives.iter().all(|one| passes(one.returns))
+            }
+            None => passes(profile.returns_without_rule(table, number)),
+        }
+    }
+
     /// socketcall(2) and ipc(2) get their arguments in memory, where a filter can't look.
     fn warn(&self, coarse: &BTreeSet<(usize, &str)>, warnings: &mut Vec<String>) {
-        let Some(table) = self.tables.iter().find(|table| table.abi == Abi::X86) else { return };
+        let Some(table) = self.of(Abi::X86) else { return };
+        let ipc = Call::named(Multiplexer::Ipc.name()).and_then(|ipc| ipc.number(Abi::X86));
         for (number, name) in coarse {
             if matches!(table.verdicts.get(*number), Some(Some(Verdict::When(_)))) {
-                let by = if Call::named("ipc").and_then(|ipc| ipc.number(Abi::X86)) == Some(*number) {
-                    "ipc"
-                } else {
-                    "socketcall"
-                };
+                let by = if ipc == Some(*number) { Multiplexer::Ipc } else { Multiplexer::Socketcall }.name();
                 warnings.push(format!(
                     "linux.seccomp: conditions on arguments of {name} can't be checked for 32-bit programs that use {by}"
                 ));
@@ -109,22 +139,25 @@ impl Clash {
 }
 
 impl Table {
-    /// Makes a place for a call that the profile names.
+    /// Notes that the profile names a call.
     fn note(&mut self, call: Call) {
-        let length = call.number(self.abi).map_or(0, |number| number + 1);
-        if self.verdicts.len() < length {
-            self.verdicts.resize(length, None);
-        }
+        let end = call.number(self.abi).map_or(0, |number| number + 1);
+        self.newer = self.newer.max(end);
     }
 
     fn add(&mut self, call: Call, rule: &Rule<'_>) -> std::result::Result<(), Clash> {
         let abi = self.abi;
-        let Some(number) = call.number(abi) else { return Ok(()) };
+        let (number, multiplexed) = (call.number(abi), call.multiplexed(abi));
         for conditions in &rule.alternatives {
-            let mut conditions: Vec<_> = conditions.iter().map(|one| one.under(abi)).collect();
+            // What always holds is no condition.
+            let conditions = conditions.iter().map(|one| one.under(abi));
+            let mut conditions: Vec<_> = conditions.filter(|one| one.comparison != Comparison::Masked(0)).collect();
             conditions.sort_unstable();
-            self.settle(number, conditions.clone(), rule.returns).map_err(|()| Clash { abi, multiplexed: false })?;
-            if let Some((multiplexer, value)) = call.multiplexed(abi) {
+            if let Some(number) = number {
+                self.settle(number, conditions.clone(), rule.returns)
+                    .map_err(|()| Clash { abi, multiplexed: false })?;
+            }
+            if let Some((multiplexer, value)) = multiplexed {
                 // The first argument tells the call. Conditions on the others stay, as in libseccomp.
                 conditions.retain(|one| one.index != 0);
                 conditions.insert(0, Condition { index: 0, comparison: Comparison::Eq, value });
@@ -138,8 +171,10 @@ impl Table {
     /// conditions twice are an error when they return different things. Podman's profile names setns in two rules
     /// without conditions and depends on this.
     fn settle(&mut self, number: usize, conditions: Vec<Condition>, returns: u32) -> std::result::Result<(), ()> {
-        // A multiplexer has a smaller number than the calls it takes, which were noted.
-        let Some(verdict) = self.verdicts.get_mut(number) else { return Ok(()) };
+        if self.verdicts.len() <= number {
+            self.verdicts.resize(number + 1, None);
+        }
+        let verdict = &mut self.verdicts[number];
         match verdict {
             Some(Verdict::Always(_)) => {}
             _ if conditions.is_empty() => *verdict = Some(Verdict::Always(returns)),
@@ -165,8 +200,6 @@ mod tests {
     /// A rule in short form: name, action, and index, operator, value of each argument.
     type Short<'a> = (&'a str, &'a str, &'a [(usize, &'a str, u64)]);
 
-    const ALLOW: u32 = 0x7fff_0000;
-
     fn verdicts(rules: &[Short<'_>]) -> (Result<Verdicts>, Vec<String>) {
         let rules: Vec<_> = rules
             .iter()
@@ -185,7 +218,7 @@ mod tests {
         });
         let spec: LinuxSeccomp = serde_json::from_value(spec).unwrap();
         let mut warnings = Vec::new();
-        (Verdicts::new(&Profile::new(&spec).unwrap(), &mut warnings), warnings)
+        (Verdicts::new(&Profile::on(Abi::NATIVE, &spec).unwrap(), &mut warnings), warnings)
     }
 
     #[test]
@@ -240,6 +273,10 @@ mod tests {
         let (verdicts, _) = verdicts(&[("no_such", "ALLOW", &[]), ("close", "ERRNO", &[]), ("a_b", "LOG", &[])]);
         let verdicts = verdicts.unwrap();
         assert_eq!(verdicts.unknown.iter().map(String::as_str).collect::<Vec<_>>(), ["a_b", "no_such"]);
-        assert_eq!(verdicts.tables[0].verdicts, [None, None, None, None], "a rule that is skipped still names close");
+        assert_eq!(
+            (&verdicts.tables[0].verdicts[..], verdicts.tables[0].newer),
+            (&[][..], 4),
+            "a rule without effect still names close"
+        );
     }
 }

@@ -53,6 +53,19 @@ pub fn send_signal(pidfd: impl AsFd, signal: i32) -> Result<()> {
     check(result, || format!("pidfd_send_signal({signal})")).map(drop)
 }
 
+/// A copy of the process's descriptor `number`, close-on-exec; see pidfd_getfd(2).
+///
+/// # Errors
+/// EBADF when that number is not in use, ESRCH when the process has ended, EPERM without the right to trace it.
+pub fn descriptor(pidfd: impl AsFd, number: i32) -> Result<OwnedFd> {
+    let fd = pidfd.as_fd().as_raw_fd();
+    // SAFETY: three integers; the kernel touches no memory of ours.
+    let copy = unsafe { libc::syscall(libc::SYS_pidfd_getfd, fd, number, 0) };
+    let copy = check(copy, || format!("pidfd_getfd({number})"))?;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy as RawFd) })
+}
+
 /// Waits until the process has ended (it may still be a zombie), at most for `timeout`, without end for `None`.
 /// Tells whether it has ended.
 pub fn wait_exit(pidfd: impl AsFd, timeout: Option<Duration>) -> Result<bool> {

@@ -27,12 +27,19 @@ impl FilterFlags {
     pub const LOG: Self = Self(libc::SECCOMP_FILTER_FLAG_LOG);
     /// Leave the mitigation of speculative store bypass off (4.17).
     pub const SPEC_ALLOW: Self = Self(libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW);
+    /// Make a descriptor for whoever answers notifications, the lowest number that is free, close-on-exec (5.0).
+    pub const NEW_LISTENER: Self = Self(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
     /// Let only fatal signals interrupt a call that waits for its notification's answer (5.19).
     pub const WAIT_KILLABLE_RECV: Self = Self(libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
 
     /// As seccomp(2) takes them.
     pub const fn bits(self) -> u64 {
         self.0
+    }
+
+    /// Whether all of `other` is in the set.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
     }
 
     /// Both sets together.
@@ -42,12 +49,12 @@ impl FilterFlags {
     }
 }
 
-/// Installs `program` in the calling process, for good. Needs no_new_privs or CAP_SYS_ADMIN.
+/// Installs `program` in the calling process, for good. Needs no_new_privs or CAP_SYS_ADMIN. A new listener stays open.
 ///
 /// # Errors
 /// The errno of seccomp(2): EACCES without either of the two, EINVAL for a program that is malformed, empty or longer
 /// than [`MAX_INSTRUCTIONS`] and for a flag that this kernel does not know, ENOMEM when all filters of the process
-/// together are too long.
+/// together are too long, EBUSY for a listener where the process has a filter with one already.
 pub fn install(_: &InChild, program: &[sock_filter], flags: FilterFlags) -> Result<()> {
     let call = || format!("seccomp(SECCOMP_SET_MODE_FILTER, flags {:#x}, {} instructions)", flags.0, program.len());
     let len = u16::try_from(program.len()).map_err(|_| Error::sys(call(), Errno::EINVAL))?;
@@ -62,6 +69,9 @@ pub fn install(_: &InChild, program: &[sock_filter], flags: FilterFlags) -> Resu
 /// Whether the running kernel knows all of `flags`. Changes nothing: the call always fails, with EFAULT for its null
 /// program when the flags passed the kernel's check, which comes first, and with EINVAL otherwise.
 pub fn knows(flags: FilterFlags) -> bool {
+    // Which is refused without a listener.
+    let waits = flags.has(FilterFlags::WAIT_KILLABLE_RECV);
+    let flags = if waits { flags.with(FilterFlags::NEW_LISTENER) } else { flags };
     let nothing = std::ptr::null::<libc::sock_fprog>();
     // SAFETY: a null program can't be installed: the kernel fails to copy it before it changes anything.
     let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags.0, nothing) };

@@ -9,14 +9,14 @@ use super::signal::ENDING;
 use super::{Errno, check};
 use crate::error::{Error, Result};
 use caps::CapSet;
-use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, fcntl};
 use nix::sys::prctl;
 use nix::sys::resource::{getrlimit, setrlimit as nix_setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{AccessFlags, Gid, Uid};
 use serde::{Deserialize, Serialize};
 use std::ffi::{CStr, CString, OsString};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -496,4 +496,13 @@ pub fn is_open(number: u32) -> bool {
 /// A descriptor's number, for sorting and comparing only.
 pub fn number_of(fd: impl AsFd) -> u32 {
     fd.as_fd().as_raw_fd() as u32
+}
+
+/// The number that the next new descriptor gets.
+pub fn next_number(open: impl AsFd) -> Result<i32> {
+    // The lowest that is free; standard ones included, which `try_clone` would leave out.
+    let number = fcntl(&open, FcntlArg::F_DUPFD_CLOEXEC(0)).map_err(|errno| Error::sys("fcntl(F_DUPFD)", errno))?;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+    drop(unsafe { OwnedFd::from_raw_fd(number) });
+    Ok(number)
 }
