@@ -18,8 +18,8 @@ SCRIPTS = .ci/run benches/run $(shell find integration -type f -perm -u+x)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build release demo test native check lint deny unit probe integration vm test-vm bench bench-mounts mutations fmt doc \
-    install clean
+.PHONY: help setup build release demo test native check lint deny unit probe integration vm test-vm bench bench-mounts \
+    bench-seccomp mutations fmt doc install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,7 @@ check: test ## what continuous integration runs
 lint: ## formatting, clippy, shellcheck
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --features internals --bench seccomp -- -D warnings
 	shellcheck --severity=warning --external-sources --source-path=SCRIPTDIR $(SCRIPTS)
 
 deny: ## licences, sources, banned crates; advisories where their database can be fetched
@@ -93,6 +94,9 @@ mutations: setup probe ## the tests of security notice when a check is gone (as 
 
 bench-mounts: setup release ## times of `run` with up to 1,000 masked paths and bind mounts (as root)
 	@ROUNDS=$${ROUNDS:-10} benches/run mounts
+
+bench-seccomp: setup ## system call filters beside libseccomp's: compiling, loading and each call (as root)
+	$(CARGO) bench --locked --features internals --bench seccomp
 
 bench: setup release ## times and counts of `run` and `exec /bin/true` beside Debian trixie's crun and runc (as root)
 	@benches/run
