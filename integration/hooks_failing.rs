@@ -89,10 +89,12 @@ fn poststop_runs_when_hooks_were_reached() {
 /// With all that it started.
 #[test]
 fn time_limits() {
+    // Enough for the hook to come so far that it has children.
+    let limit = (patience(1).as_secs() / 2).max(1);
     let hook = |bundle: &Bundle| {
         let pid = bundle.logs().join("pid");
         let mut hook = shell(&format!("sleep 5000 & echo $! > {}; sleep 5000", pid.display()));
-        hook["timeout"] = json!(1);
+        hook["timeout"] = json!(limit);
         hook
     };
     let gone = |bundle: &Bundle| {
@@ -102,7 +104,7 @@ fn time_limits() {
             is_peer() || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
         });
     };
-    let text = |kind: &str| format!("error running {kind} hook #0: hook ran past specified timeout of 1.0s");
+    let text = |kind: &str| format!("error running {kind} hook #0: hook ran past specified timeout of {limit}.0s");
     for kind in ["prestart", "createRuntime", "createContainer", "poststart"] {
         let mut bundle = container();
         bundle.set(&format!("/hooks/{kind}"), json!([hook(&bundle)]));

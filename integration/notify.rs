@@ -67,7 +67,7 @@ fn go(bundle: &Bundle) {
 
 /// Asserts that the command goes on for a while.
 fn waits(command: &mut Running) {
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(patience(1) / 3);
     assert!(!command.has_ended());
 }
 
@@ -84,9 +84,9 @@ fn detached_commands_end_when_the_manager_has_heard() {
         } else {
             manager.calls(bundle.start_with("run", &[&["-d"][..], &flags].concat())).spawn()
         };
+        wait_until("it runs", || bundle.verb("state", &[]).stdout.contains("\"running\""));
         waits(&mut command);
         assert!(manager.is_silent(), "{verb}");
-        assert_eq!(bundle.status(), "running");
         assert_eq!(pid_file.exists(), verb == "start", "the pid file comes last");
 
         go(&bundle);
@@ -332,7 +332,7 @@ fn a_signal_ends_the_waiting() {
     let command = manager.calls(bundle.start_with("run", &["-d", "--pid-file", pid_file.to_str().unwrap()])).spawn();
     wait_until("it runs", || command.stdout().contains("up"));
     // What comes before the program is known to run ends it as well, by other words.
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(patience(1) / 3);
     command.signal(Signal::SIGTERM);
     command.wait().exits(1).says("interrupted by a signal before the container was ready");
     before.assert_unchanged(&bundle);

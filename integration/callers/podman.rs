@@ -49,12 +49,13 @@ fn direct(bundle: &Bundle, args: &[&str]) -> Outcome {
 #[test]
 fn a_container_from_create_to_delete() {
     let mut bundle = Bundle::new();
-    bundle.script("ls /proc/self/fd; env; while [ ! -e /data/go ]; do sleep 0.05; done; exit 3");
+    bundle.set("/root/readonly", json!(false)).script("ls /proc/self/fd; env; touch /data/told; exec sleep 1000");
     let (done, pipes, pid_file) = create(&bundle);
     done.ok();
     assert_eq!(pid_in(&pid_file), bundle.pid());
     let id = bundle.id.as_str();
     assert_eq!(direct(&bundle, &["start", id]).ok().quiet().stdout, "");
+    wait_until("it has told", || bundle.rootfs().join("data/told").exists());
     for (args, status) in [(["pause", id], "paused"), (["resume", id], "running")] {
         assert_eq!(direct(&bundle, &args).ok().quiet().stdout, "");
         let state = direct(&bundle, &["state", id]).ok().quiet().json();
