@@ -248,10 +248,14 @@ fn namespaces() {
                 Validation,
                 &["].path: namespace path: open /no/such: no such file"],
             ),
-            (|b| joined(b, "network", "no/such"), Validation, &["].path: namespace path", "/no/such: no such file"]),
+            (|b| joined(b, "network", "no/such"), Validation, &["].path: must be an absolute path"]),
             (|b| joined(b, "network", "/proc/self/ns/uts"), Validation, &["].path", "is not a network namespace"]),
             (|b| joined(b, "ipc", "/etc/passwd"), Validation, &["].path", "/etc/passwd is not a namespace file"]),
-            (|b| joined(b, "ipc", "fifo"), Validation, &["].path", "fifo is not a namespace file"]),
+            (
+                |b| joined(b, "ipc", b.path().join("fifo").to_str().unwrap()),
+                Validation,
+                &["].path", "fifo is not a namespace file"],
+            ),
             (|b| joined(b, "ipc", "/a\0"), Validation, &["].path: contains a NUL byte"]),
         ],
     );
@@ -455,6 +459,18 @@ fn hooks() {
                 AfterHooks,
                 &["error running createContainer hook #0: exec /no/such: no such file or directory"],
             ),
+        ],
+    );
+}
+
+#[test]
+fn annotations() {
+    check_refusals(
+        |b| b,
+        &[
+            (|b| b.set("/annotations", json!(["a"])), Validation, &["config.json: annotations", "invalid type"]),
+            (|b| b.set("/annotations", json!({"a": 1})), Validation, &["config.json: annotations", "invalid type"]),
+            (|b| b.set("/annotations", json!({"": "b"})), Validation, &["config.json: annotations: a key is empty"]),
         ],
     );
 }

@@ -1,4 +1,4 @@
-//! The record of behaviour, `docs/behaviour`: each row of its tables names tests that exist, or says why there is none.
+//! The record of behaviour, `docs/behaviour`, and that of the specification, `docs/spec-conformance.md`: each row of its tables names tests that exist, or says why there is none.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -47,7 +47,7 @@ fn tests_in<'a>(module: &[&'a str], text: &'a str) -> Vec<Vec<&'a str>> {
     for line in text.lines() {
         let code = line.trim_start();
         let indent = line.len() - code.len();
-        let item = code.strip_prefix("pub ").unwrap_or(code);
+        let item = ["pub ", "pub(crate) "].iter().find_map(|word| code.strip_prefix(word)).unwrap_or(code);
         if code.starts_with('}') {
             inside.retain(|(at, _)| *at < indent);
         } else if let Some(name) = item.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(" {")) {
@@ -122,11 +122,13 @@ fn faults(text: &str, integration: &BTreeSet<String>, unit: &BTreeSet<String>) -
 
 #[test]
 fn every_row_names_tests_that_exist_or_a_reason() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/behaviour");
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
     let (integration, unit) = (integration_tests(), unit_tests());
     assert!(integration.contains("behaviour::every_row_names_tests_that_exist_or_a_reason"), "{integration:?}");
     assert!(unit.len() > 100, "{unit:?}");
-    let files = files_below(&dir, "md").into_iter().filter(|path| !path.ends_with("README.md"));
+    let behaviour = files_below(&docs.join("behaviour"), "md");
+    let behaviour = behaviour.into_iter().filter(|path| !path.ends_with("README.md"));
+    let files = behaviour.chain([docs.join("spec-conformance.md")]);
     let wrong: Vec<String> = files
         .flat_map(|path| {
             let found = faults(&fs::read_to_string(&path).unwrap(), &integration, &unit);
@@ -165,7 +167,7 @@ fn rows_that_prove_nothing_are_found() {
 
 #[test]
 fn unit_tests_are_found_in_nested_modules() {
-    let text = "#[cfg(test)]\nmod tests {\n    #[test]\n    #[should_panic]\n    fn one() {\n    }\n\n    mod inner {\n        \
+    let text = "#[cfg(test)]\npub(crate) mod tests {\n    #[test]\n    #[should_panic]\n    fn one() {\n    }\n\n    mod inner {\n        \
                 #[test]\n        fn two() {\n        }\n    }\n\n    fn helper() {\n    }\n}\n\n#[test]\nfn three() {\n}\n";
     let found: Vec<String> = tests_in(&["a"], text).into_iter().map(|test| test.join("::")).collect();
     assert_eq!(found, ["a::tests::one", "a::tests::inner::two", "a::three"]);

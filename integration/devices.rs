@@ -116,6 +116,26 @@ fn bad_ones_are_refused() {
     }
 }
 
+/// A device may be anywhere; what is there already must be the very same.
+#[test]
+fn a_file_in_the_way_is_refused() {
+    if !needs_root("device nodes in the root filesystem", "a user has those of the host bound over any file") {
+        return;
+    }
+    let mut bundle = Bundle::new();
+    let zero = json!([{"path": "/data/zero", "type": "c", "major": 1, "minor": 5}]);
+    bundle.set("/linux/devices", zero).args(&["/bin/true"]);
+    let place = bundle.rootfs().join("data/zero");
+    std::fs::write(&place, "content").unwrap();
+    bundle.run().exits(1).says("/data/zero exists in the root filesystem, but is not this device");
+    assert_eq!(std::fs::read_to_string(&place).unwrap(), "content");
+    std::fs::remove_file(&place).unwrap();
+    // The first makes it, the second finds it.
+    bundle.run().ok();
+    bundle.run().ok();
+    bundle.set("/linux/devices/0/minor", json!(7)).run().exits(1).says("is not this device");
+}
+
 /// With a bind mount of `/dev` nothing is made in it: it is somebody else's directory.
 #[test]
 fn nothing_is_made_in_a_bound_dev() {

@@ -39,6 +39,21 @@ fn features_is_json_and_needs_nothing() {
     }
 }
 
+#[test]
+fn versions_that_are_told_are_taken() {
+    let features = features();
+    let versions = ["ociVersionMin", "ociVersionMax"].map(|key| features[key].as_str().unwrap().to_owned());
+    let numbers = versions.clone().map(|version| {
+        let release = version.split('-').next().unwrap().to_owned();
+        release.split('.').map(|number| number.parse::<u32>().unwrap()).collect::<Vec<_>>()
+    });
+    assert!(numbers[0] <= numbers[1], "{versions:?}");
+    for version in versions {
+        let mut bundle = Bundle::new();
+        bundle.args(&["/bin/true"]).set("/ociVersion", json!(version)).run().ok();
+    }
+}
+
 /// By features.md of the specification, so far as something is to be said.
 #[test]
 fn every_property_is_there() {

@@ -6,6 +6,13 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+#[test]
+fn relative_ones_count_from_the_root() {
+    let mut bundle = Bundle::new();
+    bundle.mount("data", "tmpfs", "tmpfs", &["size=64k"]);
+    bundle.report().assert_mount("/data", "tmpfs", &["size=64k"]);
+}
+
 /// What a bundle has for the table below.
 fn with_targets() -> Bundle {
     let mut bundle = Bundle::new();

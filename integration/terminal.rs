@@ -184,6 +184,16 @@ fn console_sizes() {
 }
 
 #[test]
+fn a_size_without_a_terminal_is_ignored() {
+    let mut bundle = Bundle::new();
+    bundle.set("/process/consoleSize", json!({"height": 10, "width": 20})).args(&["/bin/true"]);
+    for terminal in [json!(false), json!(null)] {
+        bundle.set("/process/terminal", terminal);
+        bundle.run().ok();
+    }
+}
+
+#[test]
 fn the_multiplexer_is_the_containers() {
     let mut bundle = Bundle::new();
     let (shown, _) = interactive(&mut bundle, "readlink /dev/ptmx; stat -c %t:%T /dev/pts/ptmx; ls /dev/pts", "");

@@ -5,7 +5,7 @@
 //!   clone3 ───────────────────────────────►  (new user namespace: waits)
 //!   writes the id maps, Proceed ──────────►
 //!                                            joins and makes namespaces
-//!   (Moved: init is a sibling now) ◄───────  (after joining a user namespace)
+//!   taken for the init process, Proceed ◄─►  Moved (after joining a user namespace)
 //!   clocks set, Proceed + namespace ◄─────►  TimeNamespace
 //!   devices moved, Proceed ◄──────────────►  NetDevices
 //!   sources opened, Proceed + each ◄──────►  Sources + root (mount namespace of a user namespace)
@@ -24,7 +24,7 @@
 //!
 //! A process that joins a container (`exec`) has the same ladder, of which it uses `Moved`, `Console`, `Pipe` and `Ready`.
 //!
-//! Each message in brackets, and each pair but the last, is sent only when the plan needs it: `run` of a plain container
+//! Each pair but the last, is sent only when the plan needs it: `run` of a plain container
 //! sends `Ready` alone and waits for nothing. Closing without `Ready` or `Failed` means that the child died.
 
 use crate::error::{Error, ErrorKind, Result};

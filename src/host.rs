@@ -42,8 +42,15 @@ pub struct Host {
 
 /// CAP_SYS_PTRACE as a mask.
 const SYS_PTRACE: u64 = 1 << 19;
+/// CAP_SYS_ADMIN as a mask.
+const SYS_ADMIN: u64 = 1 << 21;
 
 impl Host {
+    /// Whether onggi may join what belongs to its own user namespace.
+    pub const fn has_sys_admin(&self) -> bool {
+        self.permitted & SYS_ADMIN != 0
+    }
+
     /// Looks at this machine.
     ///
     /// # Errors

@@ -74,7 +74,10 @@ impl Plan {
         let spec = &bundle.spec;
         let mut warnings = bundle.warnings.clone();
         refuse_unsupported(spec)?;
-        let namespaces = namespaces::plan(spec, &bundle.dir)?;
+        if spec.annotations().iter().flatten().any(|(key, _)| key.is_empty()) {
+            return Err(Error::config("annotations", "a key is empty: give it a name, or leave it out"));
+        }
+        let namespaces = namespaces::plan(spec)?;
         rootless::check(spec, host, &namespaces)?;
         let process = plan_process(spec, host, options, &namespaces, &mut warnings)?;
         let linux = spec.linux().as_ref();

@@ -30,6 +30,7 @@ pub fn everything(options: &[&str]) -> Value {
         "process": process_stat(),
         "limits": limits(),
         "namespaces": namespaces(),
+        "owners": owners(),
         "mounts": mounts(),
         "fds": descriptors(),
         "root": names("/"),
@@ -103,6 +104,12 @@ fn namespaces() -> Value {
     let kinds = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
     let link = |kind: &str| fs::read_link(format!("/proc/self/ns/{kind}")).ok();
     kinds.iter().map(|kind| ((*kind).to_owned(), json!(link(kind)))).collect::<Map<_, _>>().into()
+}
+
+fn owners() -> Value {
+    let kinds = ["cgroup", "ipc", "mnt", "net", "pid", "time", "uts"];
+    let owner = |kind: &str| sys::owner(format!("/proc/self/ns/{kind}").as_ref());
+    kinds.iter().map(|kind| ((*kind).to_owned(), json!(owner(kind)))).collect::<Map<_, _>>().into()
 }
 
 /// The mount table in mount order.

@@ -7,7 +7,7 @@ use nix::fcntl::OFlag;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixDatagram;
 
@@ -26,6 +26,21 @@ pub fn getcwd() -> String {
     let length = usize::try_from(written).unwrap_or(1).saturating_sub(1);
     buffer.truncate(length);
     std::ffi::OsString::from_vec(buffer).to_string_lossy().into_owned()
+}
+
+/// The user namespace that owns the namespace file `path`, as a link would show it; none when it is out of our sight.
+pub fn owner(path: &std::path::Path) -> Option<String> {
+    const NS_GET_USERNS: libc::c_ulong = 0xb701;
+    let file = std::fs::File::open(path).ok()?;
+    // SAFETY: NS_GET_USERNS takes no argument; the descriptor is open.
+    let owner = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_USERNS) };
+    if owner < 0 {
+        return None;
+    }
+    // SAFETY: the descriptor is new, and nobody else's.
+    let owner = unsafe { OwnedFd::from_raw_fd(owner) };
+    let link = std::fs::read_link(format!("/proc/self/fd/{}", owner.as_raw_fd())).ok()?;
+    Some(link.to_string_lossy().into_owned())
 }
 
 /// Host and domain name, release and machine.

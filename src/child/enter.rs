@@ -73,6 +73,10 @@ fn second_clone(me: &InChild, p: &Prepared, parent: &Channel) -> Result<()> {
             parent.send(&Report::Moved { pid }, Some(pidfd.as_fd()))?;
             this_process::exit(me, 0)
         }
-        Fork::Child(_) => guard(me, p),
+        Fork::Child(_) => {
+            guard(me, p)?;
+            // Before the parent knows us, it would take what we ask for to be for the one that we were.
+            await_order(parent).map(drop)
+        }
     }
 }

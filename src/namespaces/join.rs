@@ -38,6 +38,11 @@ impl Joins {
         Ok(Self { opened, process: None })
     }
 
+    /// Takes a user namespace of ours to be joined after the others.
+    pub fn take_user(&mut self, namespace: OwnedFd) {
+        self.opened.push((CloneFlags::USER, namespace, "linux.namespaces".to_owned()));
+    }
+
     /// The namespaces of `target`, the process behind `pidfd`. `privileged` is whether we have CAP_SYS_ADMIN, and so may
     /// join a PID namespace from outside of its user namespace.
     pub fn of_process(target: &Target, pidfd: OwnedFd, privileged: bool) -> Self {
@@ -91,8 +96,8 @@ impl Joins {
                 result => result.map_err(|error| failed(error, field))?,
             }
         }
-        if let Some(user) = self.of(CloneFlags::USER) {
-            namespace::join(me, user, CloneFlags::USER).context("join the user namespace")?;
+        if let Some((kind, user, field)) = self.opened.iter().find(|(kind, ..)| *kind == CloneFlags::USER) {
+            namespace::join(me, user, *kind).map_err(|error| failed(error, field))?;
             this_process::become_root(me).context("become root of the user namespace that is joined")?;
         }
         for (kind, file, field) in denied {
@@ -121,11 +126,12 @@ impl Process {
 }
 
 fn failed(error: Error, field: &str) -> Error {
-    let denied = error.is(Errno::EPERM);
+    let hint = match error.errno() {
+        Some(Errno::EPERM) => "it needs CAP_SYS_ADMIN in the user namespace that owns it: join that one, too",
+        // setns(2): a user namespace can't be entered again.
+        Some(Errno::EINVAL) => "onggi is in it already: leave the entry out",
+        _ => "",
+    };
     let error = error.context(format!("config.json: {field}: join the namespace"));
-    if denied {
-        error.hint("it needs CAP_SYS_ADMIN in the user namespace that owns it: join that one, too")
-    } else {
-        error
-    }
+    if hint.is_empty() { error } else { error.hint(hint) }
 }

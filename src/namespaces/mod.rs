@@ -22,7 +22,7 @@ use crate::error::{Context, Error, Result};
 use crate::sys::clone::{CloneFlags, InChild};
 use crate::sys::{namespace, net, this_process};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// How the container gets a namespace of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,12 +80,12 @@ pub struct Plan {
     pub net_devices: Vec<NetDevice>,
 }
 
-/// Reads `linux.namespaces` and what depends on it; relative namespace paths start at `bundle`.
+/// Reads `linux.namespaces` and what depends on it.
 ///
 /// # Errors
-/// `InvalidConfig` for duplicates, a user namespace without maps, maps or offsets that don't fit, a host or domain name
+/// `InvalidConfig` for duplicates, a relative path, a user namespace without maps, maps or offsets that don't fit, a host or domain name
 /// without a UTS namespace, network devices without a namespace of their own, and sysctls that would change the host.
-pub fn plan(spec: &Spec, bundle: &Path) -> Result<Plan> {
+pub fn plan(spec: &Spec) -> Result<Plan> {
     let mut plan = Plan::default();
     let linux = spec.linux().as_ref();
     let listed = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
@@ -101,7 +101,11 @@ pub fn plan(spec: &Spec, bundle: &Path) -> Result<Plan> {
             Some(path) if path.as_os_str().as_encoded_bytes().contains(&0) => {
                 return Err(Error::config(format!("{field}.path"), "contains a NUL byte"));
             }
-            Some(path) => plan.join.push(Join { kind, path: bundle.join(path), index }),
+            // Relative to what the specification does not say.
+            Some(path) if path.is_relative() => {
+                return Err(Error::config(format!("{field}.path"), "must be an absolute path"));
+            }
+            Some(path) => plan.join.push(Join { kind, path: path.clone(), index }),
         }
     }
     if let Some(linux) = linux {
@@ -185,6 +189,18 @@ impl Plan {
     /// Whether config.json lists this kind, new or joined.
     pub fn lists(&self, kind: CloneFlags) -> bool {
         self.origin(kind) != Origin::Inherited
+    }
+
+    /// Whether there is a user namespace to make and others to join, which need not belong to it: whoever has entered it
+    /// has no right to them any more.
+    pub fn makes_user_namespace_beside_joined(&self) -> bool {
+        self.create.has(CloneFlags::USER) && !self.join.is_empty()
+    }
+
+    /// Has the user namespace joined, which is made beforehand then, instead of made by the clone.
+    pub fn join_user(&mut self) {
+        self.create = self.create.without(CloneFlags::USER);
+        self.join.push(Join { kind: CloneFlags::USER, path: PathBuf::new(), index: self.join.len() });
     }
 
     /// The namespaces that clone3 makes.

@@ -163,6 +163,7 @@ impl<'a> Conversation<'a> {
                 // The one that moved has nothing left to do.
                 self.done.init.reap()?;
                 self.done.init = InitProcess::new(pid, pidfd);
+                self.proceed(None)?;
             }
             Report::TimeNamespace => {
                 let clocks = self.set_clocks()?;

@@ -19,9 +19,6 @@ use crate::sys::signal::Signals;
 use crate::sys::this_process;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// CAP_SYS_ADMIN as a mask.
-const SYS_ADMIN: u64 = 1 << 21;
-
 /// The container to join.
 #[derive(Debug)]
 pub struct Container {
@@ -71,7 +68,7 @@ pub fn exec(
         record,
         single_threaded: SingleThreaded::prove(host.threads)?,
         namespaces: namespaces::Plan::default(),
-        joins: Joins::of_process(&target, init, host.permitted & SYS_ADMIN != 0),
+        joins: Joins::of_process(&target, init, host.has_sys_admin()),
         role: Role::Joining { inner_root },
         process: plan.process,
         seccomp: plan.seccomp,

@@ -28,8 +28,9 @@ pub fn namespaces(wanted: Vec<Idmap>, joins: &Joins, proc: BorrowedFd<'_>, alone
     made.collect::<Result<_>>().map(Idmaps)
 }
 
-/// A user namespace lives as long as its file is open; the process that it is made with only waits for its end.
-fn make(uids: &[IdMap], gids: &[IdMap], proc: BorrowedFd<'_>, alone: SingleThreaded) -> Result<OwnedFd> {
+/// Makes a user namespace with these maps, for who has the right to write them. It lives as long as its file is open; the
+/// process that it is made with only waits for its end.
+pub fn make(uids: &[IdMap], gids: &[IdMap], proc: BorrowedFd<'_>, alone: SingleThreaded) -> Result<OwnedFd> {
     let (ours, theirs) = Channel::pair()?;
     let holder = match clone3(alone, CloneFlags::USER, None)? {
         Fork::Child(me) => {

@@ -5,7 +5,7 @@ use crate::child::{Prepared, Role};
 use crate::container::record::Record;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::Host;
-use crate::namespaces::{Joins, Origin};
+use crate::namespaces::{Joins, Origin, Plan as Namespaces};
 use crate::plan::Plan;
 use crate::rootfs;
 use crate::sys::clone::{CloneFlags, SingleThreaded};
@@ -24,10 +24,23 @@ pub fn open_namespaces(plan: &Plan) -> Result<Joins> {
 }
 
 /// Opens the root filesystem, the sources of bind mounts and the host's procfs.
-pub fn prepare(plan: Plan, joins: Joins, record: &Record, host: &Host, gate: Option<OwnedFd>) -> Result<Prepared> {
+pub fn prepare(
+    mut plan: Plan,
+    mut joins: Joins,
+    record: &Record,
+    host: &Host,
+    gate: Option<OwnedFd>,
+) -> Result<Prepared> {
     let single_threaded = SingleThreaded::prove(host.threads)?;
-    let new_user_namespace = plan.namespaces.origin(CloneFlags::USER) == Origin::New;
     let proc = host_proc()?;
+    if host.has_sys_admin() && plan.namespaces.makes_user_namespace_beside_joined() {
+        let Namespaces { uid_map, gid_map, .. } = &plan.namespaces;
+        let user =
+            idmapped::make(uid_map, gid_map, proc.as_fd(), single_threaded).context("make the user namespace")?;
+        joins.take_user(user);
+        plan.namespaces.join_user();
+    }
+    let new_user_namespace = plan.namespaces.origin(CloneFlags::USER) == Origin::New;
     let maps = idmapped::namespaces(plan.rootfs.idmaps(), &joins, proc.as_fd(), single_threaded)?;
     Ok(Prepared {
         record: record.clone(),

@@ -9,7 +9,7 @@ use oci_spec::runtime::{LinuxIdMapping, Spec};
 
 /// # Errors
 /// `InvalidConfig` for a container without a user namespace and for additional groups, with runc's phrases; for a mount
-/// namespace that is joined; for network devices of the host. `Unsupported` for ID-mapped mounts.
+/// namespace that is joined; for a new time namespace beside a user namespace that is joined; for network devices of the host. `Unsupported` for ID-mapped mounts.
 pub(super) fn check(spec: &Spec, host: &Host, namespaces: &namespaces::Plan) -> Result<()> {
     if host.euid == 0 {
         return Ok(());
@@ -22,6 +22,12 @@ pub(super) fn check(spec: &Spec, host: &Host, namespaces: &namespaces::Plan) -> 
     if namespaces.origin(CloneFlags::MOUNT) == Origin::Joined {
         let advice = "a mount namespace that exists can be joined by root alone, who may take the root filesystem along: \
                       list {\"type\": \"mount\"} without a path";
+        return Err(Error::config("linux.namespaces", advice));
+    }
+    // Who has joined a user namespace is hidden from all but root, and its new clocks are out of the parent's reach.
+    if namespaces.origin(CloneFlags::USER) == Origin::Joined && namespaces.origin(CloneFlags::TIME) == Origin::New {
+        let advice = "beside a user namespace that is joined only root can have a new time namespace: join one as well, \
+                      or leave it out";
         return Err(Error::config("linux.namespaces", advice));
     }
     if !namespaces.net_devices.is_empty() {
@@ -58,7 +64,6 @@ fn refuse_idmapped_mounts(spec: &Spec) -> Result<()> {
 mod tests {
     use super::*;
     use crate::process::tests::host;
-    use std::path::Path;
 
     fn told(euid: u32, linux: &str, groups: &str) -> String {
         let text = format!(
@@ -66,7 +71,7 @@ mod tests {
                 "process":{{"cwd":"/","user":{{"uid":0,"gid":0,"additionalGids":[{groups}]}}}}}}"#
         );
         let spec: Spec = serde_json::from_str(&text).unwrap();
-        let namespaces = namespaces::plan(&spec, Path::new("/bundle")).unwrap();
+        let namespaces = namespaces::plan(&spec).unwrap();
         let checked = check(&spec, &Host { euid, ..host() }, &namespaces);
         checked.map_or_else(|error| error.to_string(), |()| String::new())
     }
@@ -85,6 +90,9 @@ mod tests {
         assert!(
             told(1000, joined, "").contains("linux.namespaces: a mount namespace that exists can be joined by root")
         );
+        let clocks = r#""namespaces":[{"type":"user","path":"/proc/9/ns/user"},{"type":"time"}]"#;
+        assert_eq!(told(0, clocks, ""), "");
+        assert!(told(1000, clocks, "").contains("linux.namespaces: beside a user namespace that is joined"));
         assert!(told(1000, &user, "5").contains("process.user.additionalGids: cannot set any additional groups"));
     }
 }
