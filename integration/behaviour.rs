@@ -1,4 +1,5 @@
-//! The record of behaviour, `docs/behaviour`, and that of the specification, `docs/spec-conformance.md`: each row of its tables names tests that exist, or says why there is none.
+//! The record of behaviour, `docs/behaviour`, and that of the specification, `docs/spec-conformance.md`: each row of their
+//! tables names tests that exist, or says why there is none.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -24,8 +24,8 @@
 //!
 //! A process that joins a container (`exec`) has the same ladder, of which it uses `Moved`, `Console`, `Pipe` and `Ready`.
 //!
-//! Each pair but the last, is sent only when the plan needs it: `run` of a plain container
-//! sends `Ready` alone and waits for nothing. Closing without `Ready` or `Failed` means that the child died.
+//! Each pair but the last is sent only when the plan needs it: `run` of a plain container sends `Ready` alone and waits for
+//! nothing. Closing without `Ready` or `Failed` means that the child died.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::socket;

@@ -83,8 +83,9 @@ pub struct Plan {
 /// Reads `linux.namespaces` and what depends on it.
 ///
 /// # Errors
-/// `InvalidConfig` for duplicates, a relative path, a user namespace without maps, maps or offsets that don't fit, a host or domain name
-/// without a UTS namespace, network devices without a namespace of their own, and sysctls that would change the host.
+/// `InvalidConfig` for duplicates, a relative path, a user namespace without maps, maps or offsets that don't fit, a host
+/// or domain name without a UTS namespace, network devices without a namespace of their own, and sysctls that would change
+/// the host.
 pub fn plan(spec: &Spec) -> Result<Plan> {
     let mut plan = Plan::default();
     let linux = spec.linux().as_ref();

@@ -9,7 +9,8 @@ use oci_spec::runtime::{LinuxIdMapping, Spec};
 
 /// # Errors
 /// `InvalidConfig` for a container without a user namespace and for additional groups, with runc's phrases; for a mount
-/// namespace that is joined; for a new time namespace beside a user namespace that is joined; for network devices of the host. `Unsupported` for ID-mapped mounts.
+/// namespace that is joined; for a new time namespace beside a user namespace that is joined; for network devices of the
+/// host. `Unsupported` for ID-mapped mounts.
 pub(super) fn check(spec: &Spec, host: &Host, namespaces: &namespaces::Plan) -> Result<()> {
     if host.euid == 0 {
         return Ok(());
