@@ -205,7 +205,7 @@ fn covered_paths() {
     );
 }
 
-/// Names that this version refuses for now, or the machine may lack: never passed over.
+/// What the machine may lack: never passed over.
 #[test]
 fn features_that_must_not_be_passed_over() {
     check_refusals(

@@ -42,6 +42,7 @@ mod hostile_product;
 mod hostile_races;
 mod hostile_rootfs;
 mod idmapped_mounts;
+mod intel_rdt;
 mod joining;
 mod kill;
 mod labels;

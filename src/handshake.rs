@@ -8,6 +8,7 @@
 //!   taken for the init process, Proceed ◄─►  Moved (after joining a user namespace)
 //!   clocks set, Proceed + namespace ◄─────►  TimeNamespace
 //!   devices moved, Proceed ◄──────────────►  NetDevices
+//!   moved to its groups, Proceed ◄────────►  IntelRdt
 //!   sources opened, Proceed + each ◄──────►  Sources + root (mount namespace of a user namespace)
 //!                                            mounts, devices
 //!   prestart, createRuntime, Proceed ◄────►  Hooks
@@ -22,7 +23,8 @@
 //!                                            execve; the socket closes with it
 //! ```
 //!
-//! A process that joins a container (`exec`) has the same ladder, of which it uses `Moved`, `Console`, `Pipe` and `Ready`.
+//! A process that joins a container (`exec`) has the same ladder, of which it uses `Moved`,
+//! `IntelRdt`, `Console`, `Pipe` and `Ready`.
 //!
 //! Each pair but the last is sent only when the plan needs it: `run` of a plain container sends `Ready` alone and waits for
 //! nothing. Closing without `Ready` or `Failed` means that the child died.
@@ -46,6 +48,8 @@ pub enum Report {
     TimeNamespace,
     /// The network namespace is there, and its devices can be moved to it.
     NetDevices,
+    /// The process is the one that stays, and has no children: it can be put into groups of the resctrl filesystem.
+    IntelRdt,
     /// The mount namespace of a user namespace is made, and its root comes along: the sources of mounts can be opened
     /// below it, each to be sent by an order of its own.
     Sources,

@@ -27,7 +27,7 @@
 //! | you have | look in |
 //! |---|---|
 //! | a command | `commands/<command>.rs`; its flags and help in [`cli`] |
-//! | a key of config.json | the file named after it in a mechanism: [`namespaces`], [`rootfs`], [`process`], [`cgroup`], [`seccomp`], [`hooks`] |
+//! | a key of config.json | the file named after it in a mechanism: [`namespaces`], [`rootfs`], [`process`], [`cgroup`], [`intel_rdt`], [`seccomp`], [`hooks`] |
 //! | a question of order | `child/init.rs` and `child/exec.rs`, and the comments there |
 //! | a system call | [`sys`] |
 //! | what the user sees of a failure | [`error`]; lines and levels in [`log`] |
@@ -43,7 +43,7 @@
 //! |---|---|---|
 //! | 0 | `sys`, `error` | the standard library and the system call crates |
 //! | 1 | `host`, `bundle`, `container`, `idmap`, `log`, `seal` | rank 0 |
-//! | 2 | `namespaces`, `rootfs`, `process`, `cgroup`, `seccomp`, `hooks` | 0 and 1, never each other |
+//! | 2 | `namespaces`, `rootfs`, `process`, `cgroup`, `intel_rdt`, `seccomp`, `hooks` | 0 and 1, never each other |
 //! | 3 | `plan` | 0 to 2 |
 //! | 4 | `handshake`, `child`, `parent` | 0 to 3 |
 //! | 5, 6 | `commands`; `cli` and `main` | all below |
@@ -99,6 +99,7 @@
 //! | room in the container's own cgroup | | `exec` | the init process's cgroup, unless `--cgroup` names one |
 //! | time namespaces, any namespace kind | 5.6 | `linux.namespaces` | the error of clone3 |
 //! | AppArmor, SELinux | | `apparmorProfile`, `selinuxLabel` | refused: what is to be confined must not run unconfined |
+//! | resctrl, mounted | 4.10 | `linux.intelRdt` | refused |
 //! | a controller of cgroup v2 | | `linux.resources` | refused with the field; a value that means "no limit" is passed over |
 //! | | | `events` | left out of the statistics; without memory no notices |
 //! | pressure stall information, `memory.peak` | 4.20, 5.19 | `events` | left out of the statistics |
@@ -131,6 +132,7 @@ mod handshake;
 mod hooks;
 mod host;
 mod idmap;
+mod intel_rdt;
 pub mod log;
 mod namespaces;
 mod parent;

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result, phrase};
 use crate::hooks::{self, Hooks};
 use crate::host::Host;
 use crate::idmap::IdMap;
+use crate::intel_rdt;
 use crate::namespaces::{self, Origin};
 use crate::process::{self, affinity, fds::Inherited};
 use crate::rootfs::{self, MountNamespace};
@@ -57,6 +58,8 @@ pub struct Plan {
     pub process: process::Plan,
     /// The cgroup and its limits; none with `--cgroup-manager disabled`.
     pub cgroup: Option<cgroup::Plan>,
+    /// The groups in the resctrl filesystem.
+    pub intel_rdt: Option<intel_rdt::Plan>,
     /// The system call filter.
     pub seccomp: Option<seccomp::Filter>,
     /// Programs to run along the way.
@@ -69,11 +72,10 @@ impl Plan {
     /// Decides everything about the container `options.id` of `bundle` on `host`.
     ///
     /// # Errors
-    /// `InvalidConfig` with the field at fault, `Unsupported` with the field that this version can't honour.
+    /// `InvalidConfig` with the field at fault, `Unsupported` with the field that this host can't honour.
     pub fn new(bundle: &Bundle, host: &Host, options: &Options) -> Result<Self> {
         let spec = &bundle.spec;
         let mut warnings = bundle.warnings.clone();
-        refuse_unsupported(spec)?;
         if spec.annotations().iter().flatten().any(|(key, _)| key.is_empty()) {
             return Err(Error::config("annotations", "a key is empty: give it a name, or leave it out"));
         }
@@ -90,9 +92,11 @@ impl Plan {
             }
             None => None,
         };
+        let rdt = linux.and_then(|linux| linux.intel_rdt().as_ref());
+        let intel_rdt = intel_rdt::plan(rdt, options.id.as_str())?;
         let profile = linux.and_then(|linux| linux.seccomp().as_ref());
         let seccomp = profile.map(|profile| seccomp::plan(profile, &mut warnings)).transpose()?;
-        Ok(Self { namespaces, rootfs, process, cgroup, seccomp, hooks, warnings })
+        Ok(Self { namespaces, rootfs, process, cgroup, intel_rdt, seccomp, hooks, warnings })
     }
 
     /// The container's record before anything of it exists.
@@ -115,6 +119,7 @@ impl Plan {
             boot_id: status::boot_id(),
             cgroup,
             systemd,
+            intel_rdt: None,
             private_pid_namespace: self.namespaces.create.has(CloneFlags::PID),
             no_new_keyring: !options.keyring,
             annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect::<BTreeMap<_, _>>(),
@@ -122,19 +127,6 @@ impl Plan {
             poststop: self.hooks.poststop.clone(),
         }
     }
-}
-
-/// Fields that are valid but not built yet: silence would be a container that is less than its config.
-fn refuse_unsupported(spec: &Spec) -> Result<()> {
-    let Some(linux) = spec.linux() else { return Ok(()) };
-    let later = |field: &str| {
-        let message = "is not supported by this version of onggi: remove it";
-        Err(Error::config(field, message).of_kind(ErrorKind::Unsupported))
-    };
-    if linux.intel_rdt().is_some() {
-        return later("linux.intelRdt");
-    }
-    Ok(())
 }
 
 fn plan_process(

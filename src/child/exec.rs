@@ -25,6 +25,8 @@ pub(super) fn exec(me: &InChild, p: &Prepared, inner_root: Option<&OwnedFd>, par
     step(Step::Guard, || enter::guard(me, p))?;
     step(Step::Cgroup, || enter::cgroup(p, parent))?;
     step(Step::Namespaces, || enter::namespaces(me, p, parent))?;
+    // By the pid that is the last, and before there are children.
+    step(Step::IntelRdt, || init::intel_rdt(p, parent))?;
     step(Step::Keyring, || process.keyring.as_ref().map_or(Ok(()), |keyring| keyring.apply(me)))?;
     let root = step(Step::Root, || Root::of_joined(me, inner_root))?;
     step(Step::Terminal, || init::terminal(me, p, parent, &root, Terminal::Another))?;

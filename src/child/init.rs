@@ -33,6 +33,8 @@ pub(super) fn init(
     step(Step::Namespaces, || enter::namespaces(me, p, parent))?;
     step(Step::NamespaceSetup, || p.namespaces.set_up(me))?;
     step(Step::NetDevices, || net_devices(p, parent))?;
+    // By the pid that is the last, and before there are children.
+    step(Step::IntelRdt, || intel_rdt(p, parent))?;
     step(Step::Keyring, || process.keyring.as_ref().map_or(Ok(()), |keyring| keyring.apply(me)))?;
 
     let rootfs = match sources {
@@ -110,6 +112,15 @@ fn net_devices(p: &Prepared, parent: &Channel) -> Result<()> {
         return Ok(());
     }
     parent.send(&Report::NetDevices, None)?;
+    await_order(parent).map(drop)
+}
+
+/// Has the parent move us to groups of the resctrl filesystem, which is the host's.
+pub(super) fn intel_rdt(p: &Prepared, parent: &Channel) -> Result<()> {
+    if p.intel_rdt.is_none() {
+        return Ok(());
+    }
+    parent.send(&Report::IntelRdt, None)?;
     await_order(parent).map(drop)
 }
 

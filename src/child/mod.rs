@@ -14,6 +14,7 @@ use crate::container::record::Record;
 use crate::error::{Error, ErrorKind};
 use crate::handshake::{Channel, Report};
 use crate::hooks::Hooks;
+use crate::intel_rdt::Groups;
 use crate::namespaces::{self, Joins};
 use crate::seccomp::Filter;
 use crate::sys::clone::{InChild, SingleThreaded};
@@ -21,6 +22,7 @@ use crate::sys::fs::write_all;
 use crate::sys::{Errno, stdio, this_process};
 use crate::{process, rootfs};
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 /// The status of a process that could not become the container's program.
 const FAILED: u8 = 255;
@@ -55,6 +57,8 @@ pub struct Prepared {
     pub shows_listener: bool,
     /// Whether the child is to wait until its parent has moved it into the cgroup.
     pub awaits_cgroup: bool,
+    /// The groups in the resctrl filesystem that the parent is to move the child to.
+    pub intel_rdt: Option<Rc<Groups>>,
     /// The FIFO that `start` writes to; `None` for `run`, which starts at once.
     pub gate: Option<OwnedFd>,
 }

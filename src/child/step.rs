@@ -17,6 +17,8 @@ pub enum Step {
     NamespaceSetup,
     /// Network devices of the host.
     NetDevices,
+    /// The groups in the resctrl filesystem.
+    IntelRdt,
     /// The session keyring.
     Keyring,
     /// Open the sources of mounts as this namespace has them.
@@ -69,6 +71,7 @@ impl Step {
             Self::Namespaces => "enter namespaces",
             Self::NamespaceSetup => "set up namespaces",
             Self::NetDevices => "move network devices",
+            Self::IntelRdt => "join groups of Intel RDT",
             Self::Keyring => "join the session keyring",
             Self::Sources => "open the sources of mounts",
             Self::Root => "attach the root filesystem",

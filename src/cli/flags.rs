@@ -94,25 +94,25 @@ pub(super) fn create_args(flags: &Flags, arguments: Vec<String>) -> Result<Creat
     })
 }
 
-/// Those of Intel's resource director. No container of ours is in its groups, which `update` says.
-const INTEL_RDT_FLAGS: [&str; 2] = ["l3-cache-schema", "mem-bw-schema"];
-
 pub(super) fn update_flags() -> Vec<Arg> {
     let mut flags = vec![
         value("resources", "FILE", "JSON of the new limits, - for stdin; all other flags are then ignored").short('r'),
     ];
     flags.extend(LIMIT_FLAGS.iter().map(|flag| value(flag.name, flag.placeholder, flag.help).hide(flag.hidden)));
-    flags.extend(INTEL_RDT_FLAGS.map(|name| value(name, "SCHEMA", "not supported").hide(true)));
+    flags.push(value("l3-cache-schema", "SCHEMA", "parts of L3 caches, such as L3:0=7f0;1=1f"));
+    flags.push(value("mem-bw-schema", "SCHEMA", "parts of memory bandwidth, such as MB:0=20;1=70"));
     flags
 }
 
 pub(super) fn update_args(flags: &Flags, arguments: Vec<String>) -> UpdateArgs {
-    let given = |name: &'static str| Some((name, flags.text(name).filter(|text| !text.is_empty())?));
+    let filled = |name| flags.text(name).filter(|text| !text.is_empty());
+    let given = |name: &'static str| Some((name, filled(name)?));
     UpdateArgs {
         id: first(arguments),
         resources: flags.path("resources"),
         limits: LIMIT_FLAGS.iter().filter_map(|flag| given(flag.name)).collect(),
-        intel_rdt: INTEL_RDT_FLAGS.into_iter().find(|name| given(name).is_some()),
+        l3_cache_schema: filled("l3-cache-schema"),
+        memory_bandwidth_schema: filled("mem-bw-schema"),
     }
 }
 

@@ -209,6 +209,9 @@ impl Made {
         if let Some(cgroup) = launched.cgroup {
             cgroup.keep();
         }
+        if let Some(groups) = launched.intel_rdt {
+            groups.keep();
+        }
         claim.keep()
     }
 

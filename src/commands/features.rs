@@ -59,7 +59,7 @@ fn linux() -> Value {
         "apparmor": { "enabled": true },
         // The process's label, but not yet linux.mountLabel.
         "selinux": { "enabled": false },
-        "intelRdt": { "enabled": false, "schemata": false, "monitoring": false },
+        "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
         "memoryPolicy": {
             "modes": MEMORY_POLICY_MODES.map(|(name, _)| name),
             "flags": MEMORY_POLICY_FLAGS.map(|(name, _)| name),

@@ -4,8 +4,10 @@ use super::limit_flags::LIMIT_FLAGS;
 use super::{Global, cgroup, observe, wrong_state};
 use crate::bundle;
 use crate::cgroup::{plan_update, set_unit_properties};
+use crate::container::record::IntelRdt;
 use crate::container::status::Container;
-use crate::error::{Context, Error, ErrorKind, Result, phrase};
+use crate::error::{Context, Error, Result, phrase};
+use crate::intel_rdt::{Divided, Groups};
 use serde_json::json;
 use std::fs::File;
 use std::io::Read;
@@ -20,8 +22,10 @@ pub struct UpdateArgs {
     pub resources: Option<PathBuf>,
     /// Those of [`LIMIT_FLAGS`] that were given, by name, and what they were given.
     pub limits: Vec<(&'static str, String)>,
-    /// A flag that was given although it can't be served.
-    pub intel_rdt: Option<&'static str>,
+    /// What the container's group is to have of L3 caches.
+    pub l3_cache_schema: Option<String>,
+    /// What it is to have of memory bandwidth.
+    pub memory_bandwidth_schema: Option<String>,
 }
 
 /// Changes limits of `args.id`; those not named stay as they are. All are changed or, with an error, none.
@@ -45,19 +49,35 @@ pub(super) fn update(global: &Global, args: &UpdateArgs) -> Result<u8> {
     let unit = record.systemd.as_ref();
     let writes = plan_update(&resources, &cgroup.current_limits(), unit.is_some(), &mut warnings)?;
     let tell = || unit.map_or(Ok(()), |unit| set_unit_properties(unit, &writes));
+    let divided = divide(args, record.intel_rdt.as_ref())?;
     cgroup.update(&writes, tell).context("update")?;
+    if let Some(divided) = divided {
+        divided.keep();
+    }
     for warning in warnings {
         global.log.warning(&warning);
     }
     Ok(0)
 }
 
+/// Changes the container's group of Intel RDT, as far as that is asked for.
+fn divide(args: &UpdateArgs, record: Option<&IntelRdt>) -> Result<Option<Divided>> {
+    let (l3_cache, bandwidth) = (args.l3_cache_schema.as_deref(), args.memory_bandwidth_schema.as_deref());
+    if l3_cache.is_none() && bandwidth.is_none() {
+        return Ok(None);
+    }
+    let Some(record) = record else {
+        let message = "updating a non-existent Intel RDT configuration is not supported: \
+                       the container was created without linux.intelRdt";
+        return Err(wrong_state(message));
+    };
+    let groups = Groups::existing(record)?;
+    let groups = groups.ok_or_else(|| wrong_state("the container's group of Intel RDT is gone"))?;
+    groups.divide(l3_cache, bandwidth).map(Some)
+}
+
 /// The new limits as JSON.
 fn request(global: &Global, args: &UpdateArgs) -> Result<Vec<u8>> {
-    if let Some(flag) = args.intel_rdt {
-        let message = format!("--{flag}: Intel RDT is not enabled: onggi puts no container into its groups");
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
     if let Some(file) = &args.resources {
         if !args.limits.is_empty() {
             global.log.warning("--resources is given: all other limits are ignored");

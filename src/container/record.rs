@@ -43,6 +43,9 @@ pub struct Record {
     /// their flags say.
     #[serde(default)]
     pub systemd: Option<SystemdUnit>,
+    /// Its groups in the resctrl filesystem, if `linux.intelRdt` asked for them.
+    #[serde(default)]
+    pub intel_rdt: Option<IntelRdt>,
     /// Whether the init process is number 1 of a PID namespace made for it, so that its end ends all others.
     #[serde(default)]
     pub private_pid_namespace: bool,
@@ -67,6 +70,18 @@ pub struct SystemdUnit {
     pub unit: String,
     /// Whether it belongs to the user's manager and not to the machine's.
     pub user_bus: bool,
+}
+
+/// Groups in the resctrl filesystem.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntelRdt {
+    /// The control group's name; empty for the root.
+    pub group: String,
+    /// Whether it goes with the container.
+    pub own: bool,
+    /// The name of the monitoring group in it, which goes with the container.
+    #[serde(default)]
+    pub monitor: Option<String>,
 }
 
 /// How far `create` came.

@@ -175,6 +175,11 @@ impl<'a> Conversation<'a> {
                 self.done.net_devices = Some(given);
                 self.proceed(None)?;
             }
+            Report::IntelRdt => {
+                let groups = self.prepared.intel_rdt.as_ref().ok_or_else(|| unexpected("a wish for no group"))?;
+                groups.add(self.done.init.pid).context("config.json: linux.intelRdt")?;
+                self.proceed(None)?;
+            }
             Report::Sources => {
                 let root = came_along(file)?;
                 let Role::Init(Sources::Named(named)) = &self.prepared.role else {

@@ -11,6 +11,7 @@ use crate::container::record::Record;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::Hooks;
 use crate::host::Host;
+use crate::intel_rdt::Groups;
 use crate::namespaces::{self, Joins, Target};
 use crate::plan::exec::Plan;
 use crate::sys::clone::SingleThreaded;
@@ -18,6 +19,7 @@ use crate::sys::fs::{self, Access};
 use crate::sys::signal::Signals;
 use crate::sys::this_process;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 /// The container to join.
 #[derive(Debug)]
@@ -64,6 +66,7 @@ pub fn exec(
     let cgroup = place.as_ref().map(|place| place.open(pid)).transpose()?;
     // Where the caller is already: a container without privileges that has none of its own.
     let mut cgroup = cgroup.filter(|cgroup| cgroup.path().is_none_or(|path| path.as_str() != host.own_cgroup));
+    let intel_rdt = record.intel_rdt.as_ref().map(Groups::existing).transpose()?.flatten().map(Rc::new);
     let mut prepared = Prepared {
         record,
         single_threaded: SingleThreaded::prove(host.threads)?,
@@ -78,6 +81,7 @@ pub fn exec(
         hidden: true,
         shows_listener: !host.may_trace(),
         awaits_cgroup: false,
+        intel_rdt,
         gate: None,
     };
     if host.euid == 0 {

@@ -15,6 +15,7 @@ use crate::container::store::Claim;
 use crate::error::{Context, Error, Result};
 use crate::handshake::Channel;
 use crate::host::Host;
+use crate::intel_rdt::Made;
 use crate::namespaces::Joins;
 use crate::plan::Plan;
 use crate::sys::clone::{Fork, clone3};
@@ -22,6 +23,7 @@ use crate::sys::fs::{self, Access};
 use crate::sys::signal::Signals;
 use crate::sys::{Errno, namespace};
 use std::os::fd::AsFd;
+use std::rc::Rc;
 
 /// What the command line adds to the plan, and what was opened for it.
 #[derive(Debug)]
@@ -39,11 +41,13 @@ pub struct Options {
 /// A container whose init process is ready (`create`) or runs its program (`run`). Dropped, it undoes all of that.
 #[derive(Debug)]
 pub struct Launched {
-    // The order matters: the process ends before its cgroup is removed.
+    // The order matters: the process ends before its cgroup and its groups are removed.
     /// The init process.
     pub init: InitProcess,
     /// Its cgroup; none where none is wanted or allowed.
     pub cgroup: Option<Cgroup>,
+    /// Its groups in the resctrl filesystem, if it is to have some.
+    pub intel_rdt: Option<Made>,
     /// Its state as written.
     pub record: Record,
     /// The host's network devices that it has.
@@ -89,6 +93,8 @@ pub fn launch(
     signals: &Signals,
     progress: &mut Progress,
 ) -> Result<Launched> {
+    let mut intel_rdt = plan.intel_rdt.as_ref().map(Made::nothing).transpose()?;
+    record.intel_rdt = intel_rdt.as_ref().map(|made| made.record().clone());
     // What is about to be made is on disk before it is made, so that `delete --force` finds it whenever we are killed.
     claim.write(&record)?;
     let gate = if options.gated { Some(claim.open_gate()?) } else { None };
@@ -97,7 +103,11 @@ pub fn launch(
         Some(cgroup) => Cgroup::create(cgroup)?,
         None => None,
     };
+    if let (Some(made), Some(wanted)) = (&mut intel_rdt, &plan.intel_rdt) {
+        made.make(wanted)?;
+    }
     let mut prepared = prepare::prepare(plan, options.joins, &record, host, gate)?;
+    prepared.intel_rdt = intel_rdt.as_ref().map(|made| Rc::clone(made.groups()));
     prepared.awaits_cgroup = cgroup.as_ref().is_some_and(|cgroup| cgroup.dir().is_none());
     let (mut console, mut agent) = (options.console, options.agent);
     let mut done = loop {
@@ -136,7 +146,7 @@ pub fn launch(
         warnings.push(UNKILLABLE.to_owned());
     }
     let Done { init, relay, net_devices, early_signals, .. } = done;
-    Ok(Launched { init, cgroup, record, net_devices, relay, early_signals, warnings })
+    Ok(Launched { init, cgroup, intel_rdt, record, net_devices, relay, early_signals, warnings })
 }
 
 /// The cgroup is there, but we may not start processes in it: fine for a container that needs none.

@@ -5,6 +5,7 @@ use crate::child::{Prepared, Role};
 use crate::container::record::Record;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::Host;
+use crate::intel_rdt;
 use crate::namespaces::{Joins, Origin, Plan as Namespaces};
 use crate::plan::Plan;
 use crate::rootfs;
@@ -12,13 +13,14 @@ use crate::sys::clone::{CloneFlags, SingleThreaded};
 use crate::sys::fs::{self, Access, PROC_ROOT_INODE, magic};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Before anything is made: opens the namespaces to join, looks whether the root filesystem and the network devices are
-/// there, and raises what limits of ours are below the container's. When config.json leads nowhere there is nothing to
+/// Before anything is made: opens the namespaces to join, looks whether the root filesystem, the network devices and
+/// the resctrl filesystem are there, and raises what limits of ours are below the container's. When config.json leads nowhere there is nothing to
 /// undo.
 pub fn open_namespaces(plan: &Plan) -> Result<Joins> {
     plan.process.rlimits.raise_own()?;
     rootfs::check(&plan.rootfs)?;
     let joins = Joins::prepare(&plan.namespaces)?;
+    plan.intel_rdt.as_ref().map_or(Ok(()), intel_rdt::check)?;
     net_devices::check(&plan.namespaces.net_devices, joins.of(CloneFlags::NETWORK))?;
     Ok(joins)
 }
@@ -56,6 +58,7 @@ pub fn prepare(
         hidden: !new_user_namespace || host.euid == 0,
         shows_listener: !host.may_trace(),
         awaits_cgroup: false,
+        intel_rdt: None,
         gate,
     })
 }

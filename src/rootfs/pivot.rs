@@ -6,14 +6,9 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::clone::InChild;
 use crate::sys::fs::{self, Access};
 use crate::sys::mount::{self, Attributes, Depth, Propagation};
-use crate::sys::{Errno, this_process};
-use std::ffi::OsString;
+use crate::sys::{Errno, mount_table, this_process};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
-
-/// More mountinfo than any machine has, in bytes.
-const MOUNTINFO_LIMIT: usize = 64 << 20;
+use std::path::Path;
 
 impl Prepared {
     /// Attaches the container's tree in the calling process's mount namespace, which is the container's by now: on top of
@@ -95,9 +90,10 @@ impl Prepared {
 /// Detaches every mount of the host but its root, so that a chroot leaves none to be found: a full /proc or /sys would
 /// undo the masks.
 fn detach_host_mounts(me: &InChild) -> Result<()> {
-    let file = fs::open("/proc/self/mountinfo", Access::Read)?;
-    let table = fs::read_all(file, MOUNTINFO_LIMIT)?;
-    for point in mount_points(&table) {
+    for point in mount_table::points(&mount_table::read()?, None) {
+        if point == Path::new("/") {
+            continue;
+        }
         match mount::detach(me, &point) {
             // Gone already, with a mount that it was below.
             Err(error) if error.is(Errno::EINVAL) || error.is(Errno::ENOENT) => {}
@@ -105,47 +101,4 @@ fn detach_host_mounts(me: &InChild) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The mount points in a mountinfo table, without "/". Octal escapes are undone; see proc_pid_mountinfo(5).
-fn mount_points(table: &[u8]) -> Vec<PathBuf> {
-    table
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
-        .filter(|point| *point != b"/")
-        .map(|point| PathBuf::from(OsString::from_vec(unescape(point))))
-        .collect()
-}
-
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&byte, after)) = rest.split_first() {
-        let octal = after.get(..3).filter(|_| byte == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(escaped) => {
-                plain.push(escaped);
-                rest = &after[3..];
-            }
-            None => {
-                plain.push(byte);
-                rest = after;
-            }
-        }
-    }
-    plain
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::path::Path;
-
-    #[test]
-    fn mount_points_are_unescaped_and_the_root_left_out() {
-        let table = b"27 1 254:0 / / rw - ext4 /dev/vda rw\n\
-            31 27 0:28 / /a\\040b rw shared:1 - tmpfs tmpfs rw\n\
-            32 27 0:28 / /c\\x rw - tmpfs tmpfs rw\n";
-        assert_eq!(mount_points(table), [Path::new("/a b"), Path::new("/c\\x")]);
-    }
 }

@@ -22,6 +22,8 @@ pub mod magic {
     pub const PIPEFS: i64 = 0x5049_5045;
     /// nsfs (`NSFS_MAGIC`).
     pub const NSFS: i64 = 0x6e73_6673;
+    /// resctrl (`RDTGROUP_SUPER_MAGIC`).
+    pub const RESCTRL: i64 = 0x0765_5821;
 }
 
 /// The inode number of the root of every procfs.

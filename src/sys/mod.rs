@@ -22,6 +22,7 @@ pub mod machine;
 pub mod mempolicy;
 pub mod metadata;
 pub mod mount;
+pub mod mount_table;
 pub mod namespace;
 pub mod net;
 pub mod netlink;
