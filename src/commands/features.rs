@@ -57,7 +57,7 @@ fn linux() -> Value {
             "supportedFlags": seccomp::supported_flags(),
         },
         "apparmor": { "enabled": true },
-        // The process's label, but not yet linux.mountLabel.
+        // Labels of processes and mounts are given, but no machine with SELinux has proven it.
         "selinux": { "enabled": false },
         "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
         "memoryPolicy": {

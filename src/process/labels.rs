@@ -43,13 +43,16 @@ pub fn plan(process: &Process, input: &Input<'_>) -> Result<Labels> {
             "process.selinuxLabel: selinux label is specified in config, but selinux is disabled or not supported";
         return unsupported(text.to_owned());
     }
-    if !host.selinux && input.linux.is_some_and(|linux| asked(linux.mount_label()).is_some()) {
+    let of_mounts = input.linux.and_then(|linux| asked(linux.mount_label()));
+    if !host.selinux && of_mounts.is_some() {
         let text = "linux.mountLabel: a label is asked for, but SELinux is disabled or not supported: leave it out";
         return unsupported(text.to_owned());
     }
-    for (field, value) in [("apparmorProfile", &apparmor), ("selinuxLabel", &selinux)] {
+    for (field, value) in
+        [("process.apparmorProfile", &apparmor), ("process.selinuxLabel", &selinux), ("linux.mountLabel", &of_mounts)]
+    {
         if value.as_ref().is_some_and(|value| value.contains(['\0', '\n'])) {
-            return Err(Error::config(format!("process.{field}"), "contains a NUL byte or a newline"));
+            return Err(Error::config(field, "contains a NUL byte or a newline"));
         }
     }
     Ok(Labels { apparmor, selinux })
@@ -136,6 +139,7 @@ mod tests {
         check(r#","selinuxLabel":"a:b:c""#, false, Err("selinux is disabled or not supported"));
         check_with(r#"{"mountLabel":"a:b:c"}"#, "", false, Err("linux.mountLabel: a label is asked for"));
         check_with(r#"{"mountLabel":"a:b:c"}"#, "", true, Ok((None, None)));
+        check_with(r#"{"mountLabel":"a\nb"}"#, "", true, Err("linux.mountLabel: contains a NUL byte or a newline"));
         check_with(r#"{"mountLabel":""}"#, "", false, Ok((None, None)));
         check(r#","apparmorProfile":"a\nb""#, true, Err("process.apparmorProfile: contains"));
     }

@@ -8,10 +8,10 @@ use super::prepare::{Prepared, Tree, tree_of, unfulfilled};
 use super::root::{Links, Root, Target, TargetKind};
 use super::{MountPlan, What};
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::sys::Errno;
 use crate::sys::clone::InChild;
 use crate::sys::fs::{self, Access, PROC_ROOT_INODE, magic};
 use crate::sys::mount::{self, Attribute, Attributes, Depth, Filesystem};
+use crate::sys::{Errno, metadata};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -127,8 +127,13 @@ fn attach_filesystem(me: &InChild, plan: &MountPlan, root: &Root) -> Result<Owne
         .map_err(|error| not_ordinary(plan, error))?;
     guard_proc(plan, root, &target, None)?;
     let mount = make(plan, &target)?;
-    if matches!(plan.what, What::Filesystem { copy_up: true, .. }) {
-        copy_up(&target.fd, &mount).context("tmpcopyup")?;
+    if let What::Filesystem { copy_up: up, label, .. } = &plan.what {
+        if *up {
+            copy_up(&target.fd, &mount).context("tmpcopyup")?;
+        }
+        if let Some(label) = label {
+            metadata::set_label(fs::reopen(&mount, Access::ReadDir)?, label).context("linux.mountLabel")?;
+        }
     }
     propagate(plan, &mount)?;
     mount::attach(me, &mount, &target.fd)?;

@@ -1,6 +1,7 @@
 //! `linux.maskedPaths` and `linux.readonlyPaths`, and the read-only root.
 
 use super::ContainerPath;
+use super::mounts::CONTEXT;
 use super::prepare::Prepared;
 use super::root::Root;
 use crate::error::{Context, Error, Result};
@@ -42,7 +43,7 @@ impl Prepared {
         for path in &self.plan.readonly {
             make_readonly(me, root, path).with_context(|| format!("make {path} read-only"))?;
         }
-        let mut covers = Covers::default();
+        let mut covers = Covers { label: self.plan.mount_label.as_deref(), dir: None, file: None };
         for path in &self.plan.masked {
             covers.mask(me, root, path).with_context(|| format!("mask {path}"))?;
         }
@@ -78,15 +79,16 @@ fn make_readonly(me: &InChild, root: &Root, path: &ContainerPath) -> Result<()> 
 }
 
 /// What masked paths are covered with, made when the first one needs it.
-#[derive(Default)]
-struct Covers {
+struct Covers<'a> {
+    /// SELinux's label of the directory.
+    label: Option<&'a str>,
     /// An empty read-only directory.
     dir: Option<OwnedFd>,
     /// The container's null device.
     file: Option<OwnedFd>,
 }
 
-impl Covers {
+impl Covers<'_> {
     fn mask(&mut self, me: &InChild, root: &Root, path: &ContainerPath) -> Result<()> {
         let Some(target) = existing(root, path)? else { return Ok(()) };
         if !fs::stat(&target)?.is_dir() {
@@ -101,7 +103,7 @@ impl Covers {
         match &self.dir {
             Some(cover) => mount::attach(me, mount::clone_at(cover, Depth::Top)?, target),
             None => {
-                let cover = empty_directory()?;
+                let cover = empty_directory(self.label)?;
                 mount::attach(me, &cover, target)?;
                 self.dir = Some(cover);
                 Ok(())
@@ -111,23 +113,26 @@ impl Covers {
 }
 
 /// A tmpfs that can hold nothing but its root.
-fn empty_directory() -> Result<OwnedFd> {
+fn empty_directory(label: Option<&str>) -> Result<OwnedFd> {
     let attributes = READ_ONLY.with(Attribute::NO_SUID).with(Attribute::NO_DEV).with(Attribute::NO_EXEC);
     // Some kernels count an inode of their own, as runc found.
-    match tmpfs_of("1") {
-        Err(error) if error.is(Errno::ENOSPC) => tmpfs_of("2")?,
+    match tmpfs_of("1", label) {
+        Err(error) if error.is(Errno::ENOSPC) => tmpfs_of("2", label)?,
         other => other?,
     }
     .mount(attributes)
 }
 
-fn tmpfs_of(inodes: &str) -> Result<Filesystem> {
+fn tmpfs_of(inodes: &str, label: Option<&str>) -> Result<Filesystem> {
     let filesystem = Filesystem::open("tmpfs")?;
     filesystem.set("source", Some(OsStr::new("tmpfs")))?;
     filesystem.set("nr_blocks", Some(OsStr::new("1")))?;
     filesystem.set("nr_inodes", Some(OsStr::new(inodes)))?;
     filesystem.set("mode", Some(OsStr::new("0755")))?;
     filesystem.set("ro", None)?;
+    if let Some(label) = label {
+        filesystem.set(CONTEXT, Some(OsStr::new(label))).context("linux.mountLabel")?;
+    }
     filesystem.create()?;
     Ok(filesystem)
 }

@@ -104,6 +104,8 @@ pub struct Plan {
     pub(crate) masked: Vec<ContainerPath>,
     /// Paths to make read-only, without duplicates.
     pub(crate) readonly: Vec<ContainerPath>,
+    /// SELinux's label for filesystems of the runtime's own making.
+    pub(crate) mount_label: Option<String>,
     /// Whether the root mount itself ends read-only.
     pub(crate) root_readonly: bool,
     /// `linux.rootfsPropagation`.
@@ -144,6 +146,7 @@ pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
         devices: (!dev_is_bind).then_some(devices),
         masked: paths(input.linux.and_then(|linux| linux.masked_paths().as_ref()), "linux.maskedPaths")?,
         readonly: paths(input.linux.and_then(|linux| linux.readonly_paths().as_ref()), "linux.readonlyPaths")?,
+        mount_label: mounts::mount_label(input.linux).map(str::to_owned),
         root_readonly: input.root.and_then(spec::Root::readonly).unwrap_or(false),
         propagation,
         joined: input.mount_namespace == MountNamespace::Joined,

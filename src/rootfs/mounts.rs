@@ -60,6 +60,8 @@ pub enum What {
         data: Vec<Datum>,
         /// Whether it begins with a copy of what it covers.
         copy_up: bool,
+        /// SELinux's label for its root, where it takes none as an option.
+        label: Option<String>,
     },
     /// The host's cgroup2 mount, cloned: for a container without a cgroup namespace of its own. A fresh cgroup2 mount
     /// in the initial cgroup namespace resets the host's `nsdelegate` and `memory_recursiveprot` and waits for a grace
@@ -123,6 +125,9 @@ pub(super) const PROC_FILES: &[&str] = &[
     "proc/sys/kernel/ns_last_pid",
     "proc/sys/crypto/fips_enabled",
 ];
+
+/// The option by which SELinux gives all of a filesystem one label; mount(8).
+pub(super) const CONTEXT: &str = "context";
 
 /// Where a container finds the directory of the socket that it tells its readiness to.
 pub const NOTIFY: &str = "/run/notify";
@@ -237,13 +242,38 @@ fn what(field: &str, fstype: &str, options: &Options, source: &OsString, around:
             What::HostCgroup
         }
         (None, "sysfs") if user_namespace && !network_namespace => What::HostSysfs,
-        (None, _) => What::Filesystem {
-            fstype: if fstype == "cgroup" { "cgroup2" } else { fstype }.to_owned(),
-            superblock,
-            data: options.data.clone(),
-            copy_up: options.copy_up,
-        },
+        (None, _) => {
+            let (data, label) = labelled(fstype, &options.data, mount_label(around.input.linux));
+            What::Filesystem {
+                fstype: if fstype == "cgroup" { "cgroup2" } else { fstype }.to_owned(),
+                superblock,
+                data,
+                copy_up: options.copy_up,
+                label,
+            }
+        }
     })
+}
+
+/// `linux.mountLabel`, if it asks for anything. (Without SELinux it is refused by `process::labels`.)
+pub(super) fn mount_label(linux: Option<&spec::Linux>) -> Option<&str> {
+    linux.and_then(|linux| linux.mount_label().as_deref()).filter(|label| !label.is_empty())
+}
+
+/// The options of a new filesystem with SELinux's label for all that is in it, which counts unless the options have one.
+/// The policy says what is in procfs, sysfs and cgroup2; mqueue gets a label for its root.
+fn labelled(fstype: &str, data: &[Datum], label: Option<&str>) -> (Vec<Datum>, Option<String>) {
+    let mut data = data.to_vec();
+    let label = label.map(str::to_owned);
+    match fstype {
+        "proc" | "sysfs" | "cgroup" | "cgroup2" => (data, None),
+        "mqueue" => (data, label),
+        _ => {
+            let is_free = !data.iter().any(|(key, _)| key == CONTEXT);
+            data.extend(label.filter(|_| is_free).map(|label| (CONTEXT.to_owned(), Some(label))));
+            (data, None)
+        }
+    }
 }
 
 /// A change of what an earlier mount has made; with `bind` of the mount alone. The filesystem itself is changed only if it
@@ -389,6 +419,33 @@ mod tests {
     #[test]
     fn cgroup_is_cgroup2() {
         assert_eq!(one(r#"{"destination":"/sys/fs/cgroup","type":"cgroup"}"#).fstype(), Some("cgroup2"));
+    }
+
+    #[test]
+    fn labels_of_selinux() {
+        let check = |mount: &str, label: &str, context: Option<&str>, of_root: Option<&str>| {
+            let text = format!(r#"{{"mounts":[{{"destination":"/d",{mount}}}],"linux":{{"mountLabel":"{label}"}}}}"#);
+            let What::Filesystem { data, label, .. } = plan_of(&text, false).unwrap().mounts.remove(0).what else {
+                panic!("{mount}");
+            };
+            let contexts: Vec<_> = data.iter().filter(|(key, _)| key == CONTEXT).collect();
+            assert_eq!(contexts.len(), usize::from(context.is_some()), "{mount}");
+            assert_eq!(contexts.first().and_then(|(_, value)| value.as_deref()), context, "{mount}");
+            assert_eq!(label.as_deref(), of_root, "{mount}");
+        };
+        let label = "u:object_r:t:s0:c1,c2";
+        for fstype in ["tmpfs", "devpts", "ext4"] {
+            check(&format!(r#""type":"{fstype}""#), label, Some(label), None);
+            check(&format!(r#""type":"{fstype}""#), "", None, None);
+        }
+        check(r#""type":"tmpfs","options":["size=1k","context=own"]"#, label, Some("own"), None);
+        check(r#""type":"mqueue""#, label, None, Some(label));
+        for fstype in ["sysfs", "cgroup", "cgroup2"] {
+            check(&format!(r#""type":"{fstype}""#), label, None, None);
+        }
+        let bind = r#"{"mounts":[{"destination":"/d","source":"/x","options":["bind"]}],"linux":{"mountLabel":"a"}}"#;
+        assert!(plan_of(bind, false).unwrap().mounts[0].is_bind(), "labelled by whom it belongs to");
+        assert_eq!(plan_of(bind, false).unwrap().mount_label.as_deref(), Some("a"), "for masks");
     }
 
     #[test]

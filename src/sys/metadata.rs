@@ -30,6 +30,17 @@ pub fn copy(from: impl AsFd, known: &Stat, to: impl AsFd) -> Result<()> {
     stat::futimens(&to, &accessed, &changed).map_err(|errno| Error::sys("futimens", errno))
 }
 
+/// Gives the file SELinux's `label`; see selinux(8).
+///
+/// # Errors
+/// EINVAL for a label that the policy does not know; EOPNOTSUPP without SELinux, where the filesystem has no place for it.
+pub fn set_label(file: impl AsFd, label: &str) -> Result<()> {
+    let (file, name) = (file.as_fd().as_raw_fd(), c"security.selinux");
+    // SAFETY: the name is a C string, and the value is as long as is said.
+    let set = unsafe { libc::fsetxattr(file, name.as_ptr(), label.as_ptr().cast(), label.len(), 0) };
+    check(set.into(), || format!("fsetxattr(security.selinux, {label:?})")).map(drop)
+}
+
 fn copy_attributes(from: impl AsFd, to: impl AsFd) -> Result<()> {
     let (from, to) = (from.as_fd().as_raw_fd(), to.as_fd().as_raw_fd());
     let mut names = vec![0_u8; XATTR_LIMIT];
