@@ -69,6 +69,7 @@ mod ps;
 mod required;
 mod rootless;
 mod runtime_binary;
+mod scheduling;
 mod seccomp;
 mod seccomp_notify;
 mod seccomp_profiles;

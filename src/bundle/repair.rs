@@ -33,6 +33,7 @@ pub fn repair(config: &mut Value) -> Option<Vec<String>> {
     let resources = config.get_mut("linux").and_then(|linux| linux.get_mut("resources"));
     changed |= resources.and_then(Value::as_object_mut).is_some_and(remove_pids_without_limit);
     changed |= respell_scheduler_flags(config);
+    changed |= remove_empty_cpu_lists(config);
     changed.then_some(warnings)
 }
 
@@ -66,6 +67,15 @@ fn respell_scheduler_flags(config: &mut Map<String, Value>) -> bool {
         }
     }
     changed
+}
+
+/// Empty is the same as absent (config.md, Linux Process, execCPUAffinity).
+fn remove_empty_cpu_lists(config: &mut Map<String, Value>) -> bool {
+    let affinity = config.get_mut("process").and_then(|process| process.get_mut("execCPUAffinity"));
+    let Some(affinity) = affinity.and_then(Value::as_object_mut) else { return false };
+    let before = affinity.len();
+    affinity.retain(|_, list| list.as_str() != Some(""));
+    affinity.len() < before
 }
 
 /// A seccomp block with neither a default action nor system calls asks for nothing, as runc sees it.
