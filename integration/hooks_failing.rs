@@ -91,18 +91,21 @@ fn poststop_runs_when_hooks_were_reached() {
 fn time_limits() {
     // Enough for the hook to come so far that it has children.
     let limit = (patience(1).as_secs() / 2).max(1);
+    let started = |bundle: &Bundle| bundle.logs().join("started");
+    // Known by how long it sleeps: where hooks run in the container's PID namespace, it has another pid for them.
+    let length = |bundle: &Bundle| 5000.to_string() + &bundle.id.replace(|char: char| !char.is_ascii_digit(), "");
     let hook = |bundle: &Bundle| {
-        let pid = bundle.logs().join("pid");
-        let mut hook = shell(&format!("sleep 5000 & echo $! > {}; sleep 5000", pid.display()));
+        let length = length(bundle);
+        let mut hook = shell(&format!("sleep {length} & touch {}; sleep {length}", started(bundle).display()));
         hook["timeout"] = json!(limit);
         hook
     };
     let gone = |bundle: &Bundle| {
-        let pid = fs::read_to_string(bundle.logs().join("pid")).unwrap();
-        let stat = format!("/proc/{}/stat", pid.trim());
-        wait_until("the hook's children end", || {
-            is_peer() || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
-        });
+        assert!(started(bundle).exists());
+        let line = format!("sleep\0{}\0", length(bundle));
+        let sleeps =
+            |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).is_ok_and(|read| read == line.as_bytes());
+        wait_until("the hook's children end", || is_peer() || !fs::read_dir("/proc").unwrap().flatten().any(sleeps));
     };
     let text = |kind: &str| format!("error running {kind} hook #0: hook ran past specified timeout of {limit}.0s");
     for kind in ["prestart", "createRuntime", "createContainer", "poststart"] {
