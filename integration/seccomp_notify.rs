@@ -230,7 +230,8 @@ fn an_absent_agent_is_an_error() {
 fn a_busy_agent_is_an_error() {
     let place = place();
     let path = place.path().join("agent");
-    let _listener = UnixListener::bind(&path).unwrap();
+    let listener = UnixListener::bind(&path).unwrap();
+    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(1).unwrap()).unwrap();
     let connect = || {
         let flags = nix::sys::socket::SockFlag::SOCK_NONBLOCK;
         let kind = nix::sys::socket::SockType::Stream;
@@ -239,7 +240,8 @@ fn a_busy_agent_is_an_error() {
         let done = nix::sys::socket::connect(std::os::fd::AsRawFd::as_raw_fd(&socket), &address);
         done.is_ok().then_some(socket)
     };
-    let waiting: Vec<_> = std::iter::from_fn(connect).take(10_000).collect();
+    let waiting: Vec<_> = std::iter::from_fn(connect).take(100).collect();
+    assert!(waiting.len() < 100, "the queue is full");
     let mut bundle = notified_by(path.to_str().unwrap());
     bundle.args(&["/bin/true"]);
     refused(&bundle, &["failed to connect with seccomp agent"], || bundle.create());
