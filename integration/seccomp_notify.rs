@@ -256,6 +256,8 @@ fn an_agent_that_closes_early_is_an_error() {
     let listener = UnixListener::bind(&path).unwrap();
     std::thread::spawn(move || listener.incoming().for_each(drop));
     let mut bundle = notified_by(path.to_str().unwrap());
+    // Time for the agent to close.
+    bundle.set("/hooks/createRuntime", json!([{"path": "/bin/sleep", "args": ["sleep", "0.5"]}]));
     bundle.args(&["/bin/true"]);
     refused(&bundle, &["failed to connect with seccomp agent", "broken pipe"], || bundle.create());
     refused(&bundle, &["failed to connect with seccomp agent", "broken pipe"], || bundle.run());
