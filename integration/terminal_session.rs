@@ -49,6 +49,16 @@ fn host_shell(bundle: &Bundle) -> (Pty, Running) {
     (pty, running)
 }
 
+/// Asks for the status of what the shell ran last, and leaves it.
+fn leave(mut pty: Pty, shell: Running, status: u8) {
+    pty.expect("host> ");
+    pty.send("echo status=$?.\n");
+    pty.expect(&format!("status={status}."));
+    pty.send("exit\n");
+    pty.rest();
+    shell.wait();
+}
+
 fn is_stopped(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
@@ -253,12 +263,7 @@ fn a_shell_stops_and_resumes() {
     pty.send("two\n");
     pty.expect("got=two");
     pty.send("\u{4}");
-    pty.expect("host> ");
-    pty.send("echo status=$?.\n");
-    pty.expect("status=9.");
-    pty.send("exit\n");
-    pty.rest();
-    shell.wait();
+    leave(pty, shell, 9);
 }
 
 /// `onggi run &`: a terminal's background is no place to change or to read it.
@@ -282,12 +287,7 @@ fn started_in_the_background() {
     // The first key may have stopped it (SIGTTIN), or the shell may have been faster.
     pty.send("\n");
     pty.expect("got=");
-    pty.expect("host> ");
-    pty.send("echo status=$?.\n");
-    pty.expect("status=9.");
-    pty.send("exit\n");
-    pty.rest();
-    shell.wait();
+    leave(pty, shell, 9);
 }
 
 /// The window is closed: the container's terminal is hung up as well, though nothing is printed.
