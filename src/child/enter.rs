@@ -1,7 +1,7 @@
 //! The first steps: from a bare clone into the container's namespaces.
 
 use super::Prepared;
-use super::init::await_order;
+use super::init::{ask, await_order};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handshake::{Channel, Report};
 use crate::namespaces::Origin;
@@ -43,9 +43,8 @@ pub(super) fn namespaces(me: &InChild, p: &Prepared, parent: &Channel) -> Result
     }
     p.namespaces.unshare(me)?;
     if p.namespaces.origin(CloneFlags::TIME) == Origin::New {
-        parent.send(&Report::TimeNamespace, None)?;
-        let clocks =
-            await_order(parent)?.ok_or_else(|| Error::new(ErrorKind::System, "no time namespace came along"))?;
+        let missing = || Error::new(ErrorKind::System, "no time namespace came along");
+        let clocks = ask(parent, &Report::TimeNamespace)?.ok_or_else(missing)?;
         namespace::join(me, clocks, CloneFlags::TIME)?;
     }
     hide_again(me)

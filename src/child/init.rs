@@ -106,22 +106,20 @@ pub(super) fn await_order(parent: &Channel) -> Result<Option<OwnedFd>> {
     }
 }
 
+/// Has the parent do what `report` stands for, and returns what came along.
+pub(super) fn ask(parent: &Channel, report: &Report) -> Result<Option<OwnedFd>> {
+    parent.send(report, None)?;
+    await_order(parent)
+}
+
 /// Has the parent, who is root on the host, move network devices here.
 fn net_devices(p: &Prepared, parent: &Channel) -> Result<()> {
-    if p.namespaces.net_devices.is_empty() {
-        return Ok(());
-    }
-    parent.send(&Report::NetDevices, None)?;
-    await_order(parent).map(drop)
+    if p.namespaces.net_devices.is_empty() { Ok(()) } else { ask(parent, &Report::NetDevices).map(drop) }
 }
 
 /// Has the parent move us to groups of the resctrl filesystem, which is the host's.
 pub(super) fn intel_rdt(p: &Prepared, parent: &Channel) -> Result<()> {
-    if p.intel_rdt.is_none() {
-        return Ok(());
-    }
-    parent.send(&Report::IntelRdt, None)?;
-    await_order(parent).map(drop)
+    if p.intel_rdt.is_none() { Ok(()) } else { ask(parent, &Report::IntelRdt).map(drop) }
 }
 
 /// Has the parent open the sources of mounts below our own root.
@@ -136,8 +134,7 @@ fn create_hooks(me: &InChild, p: &Prepared, parent: &Channel, root: &Root) -> Re
         return Ok(());
     }
     // Even if there are none for the parent: it must know that hooks were reached, should the container fail later.
-    parent.send(&Report::Hooks, None)?;
-    await_order(parent)?;
+    ask(parent, &Report::Hooks)?;
     if p.hooks.create_container.is_empty() {
         return Ok(());
     }
