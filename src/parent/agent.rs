@@ -1,6 +1,6 @@
 //! `linux.seccomp.listenerPath`: the agent that answers the notifications of a filter.
 
-use crate::container::report::ProcessState;
+use crate::container::report::{HookState, ProcessState};
 use crate::error::{Error, Result};
 use crate::seccomp::{Filter, Listener};
 use crate::sys::{Errno, socket};
@@ -22,15 +22,10 @@ impl Agent {
         Ok(Some(Self { socket, listener: listener.clone() }))
     }
 
-    /// What config.json has for the agent to read.
-    pub fn metadata(&self) -> &str {
-        &self.listener.metadata
-    }
-
-    /// Sends the listener with the state of the process whose calls it tells of, as one message, and closes the
-    /// connection.
-    pub fn send(self, state: &ProcessState<'_>, listener: &OwnedFd) -> Result<()> {
-        let message = state.to_json();
+    /// Sends the listener with what the agent is to know of the process `pid`, whose calls it tells of, and of its
+    /// container in `state`, as one message, and closes the connection.
+    pub fn send(self, pid: i32, state: HookState<'_>, listener: &OwnedFd) -> Result<()> {
+        let message = ProcessState::new(pid, &self.listener.metadata, state).to_json();
         socket::send(self.socket, message.as_bytes(), &[listener.as_fd()]).map_err(|error| match error.errno() {
             Some(Errno::EMSGSIZE) => {
                 let limit = socket::MESSAGE_LIMIT;

@@ -11,7 +11,7 @@ use super::relay::Relay;
 use crate::cgroup::Cgroup;
 use crate::child::{Prepared, Role};
 use crate::container::record::Record;
-use crate::container::report::{HookState, ProcessState};
+use crate::container::report::HookState;
 use crate::container::status::Status;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::handshake::{Channel, Order, Report};
@@ -242,8 +242,7 @@ impl<'a> Conversation<'a> {
             Role::Init(_) => HookState::new(self.record, Status::Creating, Some(pid)),
             Role::Joining { .. } => HookState::new(self.record, Status::Running, self.record.pid),
         };
-        let metadata = agent.metadata().to_owned();
-        agent.send(&ProcessState::new(pid, &metadata, state), listener)
+        agent.send(pid, state, listener)
     }
 
     /// Sets the clocks of the time namespace that the child has made but not entered, and opens it.
