@@ -15,7 +15,7 @@ use crate::parent::launch::{self, Launched, Progress};
 use crate::parent::notify::{self, Notify};
 use crate::parent::pid_file::PidFile;
 use crate::parent::pidfd_socket::{PidfdSocket, Process};
-use crate::parent::prepare::open_namespaces;
+use crate::parent::prepare;
 use crate::plan::{Options, Plan};
 use crate::process::fds::{self, Inherited};
 use crate::rootfs;
@@ -88,7 +88,7 @@ fn try_make(global: &Global, args: &CreateArgs, attachment: Attachment) -> Resul
     let pidfd_socket = args.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
     plan.seccomp.as_ref().map_or(Ok(()), |filter| filter.require_kernel(&host))?;
     let agent = Agent::connect(plan.seccomp.as_ref())?;
-    let joins = open_namespaces(&plan)?;
+    let joins = prepare::check(&plan)?;
     let store = global.root.open_or_make()?;
     // Held back from here on, so that a signal ends with everything undone. Not before: there is nothing to undo yet, and
     // a bundle on a dead file server or a console socket that nobody serves must not keep the user waiting.

@@ -34,7 +34,7 @@ pub struct Options {
     pub agent: Option<Agent>,
     /// Whether the init process waits for `start` (`create`) or goes on at once (`run`).
     pub gated: bool,
-    /// The namespaces to join ([`prepare::open_namespaces`]).
+    /// The namespaces to join ([`prepare::check`]).
     pub joins: Joins,
 }
 

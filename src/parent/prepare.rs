@@ -13,10 +13,10 @@ use crate::sys::clone::{CloneFlags, SingleThreaded};
 use crate::sys::fs::{self, Access, PROC_ROOT_INODE, magic};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Before anything is made: opens the namespaces to join, looks whether the root filesystem, the network devices and
-/// the resctrl filesystem are there, and raises what limits of ours are below the container's. When config.json leads nowhere there is nothing to
-/// undo.
-pub fn open_namespaces(plan: &Plan) -> Result<Joins> {
+/// Before anything is made: opens the namespaces to join, looks whether the root filesystem, the network devices and the
+/// resctrl filesystem are there, and raises what limits of ours are below the container's. When config.json leads nowhere
+/// there is nothing to undo.
+pub fn check(plan: &Plan) -> Result<Joins> {
     plan.process.rlimits.raise_own()?;
     rootfs::check(&plan.rootfs)?;
     let joins = Joins::prepare(&plan.namespaces)?;
