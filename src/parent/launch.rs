@@ -93,6 +93,7 @@ pub fn launch(
     signals: &Signals,
     progress: &mut Progress,
 ) -> Result<Launched> {
+    // Looked at once more: until the id was ours, a group of its name may have been one that a `delete` was removing.
     let mut intel_rdt = plan.intel_rdt.as_ref().map(Made::nothing).transpose()?;
     record.intel_rdt = intel_rdt.as_ref().map(|made| made.record().clone());
     // What is about to be made is on disk before it is made, so that `delete --force` finds it whenever we are killed.
