@@ -16,7 +16,6 @@ use libseccomp::{Instruction, Library};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork};
 use oci_spec::runtime::{Arch, LinuxSeccomp};
-use serde_json::json;
 use std::io::{Read, Write};
 use std::time::Instant;
 
@@ -40,26 +39,6 @@ fn compile(compiler: Compiler, library: Library, spec: &LinuxSeccomp) -> Vec<Ins
     }
     let tree = compiler == Compiler::Tree;
     libseccomp::compile(library, Arch::ScmpArchX86_64, spec, tree).unwrap().program(true)
-}
-
-/// A profile with a thousand rules: each of 40 calls has 25 that look at an argument.
-fn large() -> LinuxSeccomp {
-    let names = ["read", "close", "poll", "lseek", "mmap", "ioctl", "access", "dup", "getpid", "socket"];
-    let more = ["bind", "listen", "clone", "kill", "fcntl", "fsync", "chdir", "mkdir", "chmod", "umask"];
-    let again = ["ptrace", "syslog", "setuid", "getpgid", "capget", "mknod", "prctl", "mount", "reboot", "gettid"];
-    let last = ["futex", "openat", "dup3", "prlimit64", "setns", "getcpu", "bpf", "execveat", "statx", "clone3"];
-    let rules: Vec<_> = [names, more, again, last]
-        .concat()
-        .into_iter()
-        .flat_map(|name| {
-            (0..25).map(move |value| {
-                let args = json!([{"index": 2, "value": value * 3 + 100, "op": "SCMP_CMP_EQ"}]);
-                json!({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 95, "args": args})
-            })
-        })
-        .collect();
-    let spec = json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": rules});
-    serde_json::from_value(spec).unwrap()
 }
 
 fn parsed(text: &str) -> LinuxSeccomp {
@@ -124,7 +103,7 @@ fn main() {
     let profiles = [
         ("Docker's default", parsed(include_str!("../integration/profiles/docker.json"))),
         ("Podman's default", parsed(include_str!("../integration/profiles/podman.json"))),
-        ("1000 rules on arguments", large()),
+        ("1000 rules on arguments", onggi::seccomp::check::thousand_rules()),
     ];
     println!(
         "| profile | compiler | compile µs | of libseccomp | instructions | load µs | getpid +ns | personality +ns |"

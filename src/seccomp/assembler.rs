@@ -15,6 +15,16 @@ pub(super) const JUMP: u16 = 0x05;
 pub(super) const IF_EQUAL: u16 = 0x15;
 /// Jump if greater than or equal to k: `BPF_JMP | BPF_JGE | BPF_K`.
 pub(super) const IF_AT_LEAST: u16 = 0x35;
+/// Jump if any bit of k is set: `BPF_JMP | BPF_JSET | BPF_K`.
+pub(super) const IF_ANY_BIT: u16 = 0x45;
+/// Keep the bits of k: `BPF_ALU | BPF_AND | BPF_K`.
+pub(super) const AND: u16 = 0x54;
+/// Copy the accumulator to the index register: `BPF_MISC | BPF_TAX`.
+pub(super) const TO_INDEX: u16 = 0x07;
+/// Load k itself: `BPF_LD | BPF_IMM`.
+pub(super) const LOAD_VALUE: u16 = 0x00;
+/// Shift left by the index register: `BPF_ALU | BPF_LSH | BPF_X`.
+pub(super) const SHIFT_LEFT: u16 = 0x6c;
 /// Return k: `BPF_RET | BPF_K`.
 pub(super) const RETURN: u16 = 0x06;
 

@@ -5,6 +5,7 @@
     clippy::missing_panics_doc,
     clippy::cast_possible_truncation,
     clippy::panic,
+    clippy::expect_used,
     reason = "a panic is how a check tells"
 )]
 
@@ -45,7 +46,7 @@ impl Data {
 
 /// What a kernel of this byte order would do: the value returned, and the number of instructions on the way.
 pub fn run(program: &[sock_filter], data: Data, little_endian: bool) -> (u32, usize) {
-    let (mut accumulator, mut at, mut steps) = (0_u32, 0, 0);
+    let (mut accumulator, mut index, mut at, mut steps) = (0_u32, 0, 0, 0);
     let mut memory = [0; 16];
     loop {
         let instruction = program.get(at).unwrap_or_else(|| panic!("jump to {at} of {}", program.len()));
@@ -66,6 +67,20 @@ pub fn run(program: &[sock_filter], data: Data, little_endian: bool) -> (u32, us
                 accumulator &= k;
                 continue;
             }
+            0x00 => {
+                accumulator = k;
+                continue;
+            }
+            0x07 => {
+                index = accumulator;
+                continue;
+            }
+            // Panics where a shift is too far.
+            0x6c => {
+                accumulator = accumulator.strict_shl(index);
+                continue;
+            }
+            0x45 => accumulator & k != 0,
             // libseccomp keeps what it loaded in the scratch memory: BPF_ST, BPF_LD | BPF_MEM.
             0x02 => {
                 memory[k as usize] = accumulator;
@@ -89,7 +104,7 @@ pub fn is_well_formed(program: &[sock_filter]) -> bool {
     let reaches = |at: usize, skip: usize| at + 1 + skip < program.len();
     let whole = program.iter().enumerate().all(|(at, it)| match it.code {
         0x05 => reaches(at, it.k as usize),
-        0x15 | 0x25 | 0x35 => reaches(at, it.jt.into()) && reaches(at, it.jf.into()),
+        0x15 | 0x25 | 0x35 | 0x45 => reaches(at, it.jt.into()) && reaches(at, it.jf.into()),
         0x06 => true,
         0x20 => it.k.is_multiple_of(4) && it.k < 64 && reaches(at, 0),
         _ => reaches(at, 0),
@@ -288,4 +303,24 @@ pub fn arguments(values: &[Vec<u64>]) -> impl Iterator<Item = [u64; 6]> + '_ {
         })
     });
     std::iter::once([0; 6]).chain(each)
+}
+
+/// A profile with a thousand rules: each of 40 calls has 25 that look at an argument.
+pub fn thousand_rules() -> LinuxSeccomp {
+    let names = ["read", "close", "poll", "lseek", "mmap", "ioctl", "access", "dup", "getpid", "socket"];
+    let more = ["bind", "listen", "clone", "kill", "fcntl", "fsync", "chdir", "mkdir", "chmod", "umask"];
+    let again = ["ptrace", "syslog", "setuid", "getpgid", "capget", "mknod", "prctl", "mount", "reboot", "gettid"];
+    let last = ["futex", "openat", "dup3", "prlimit64", "setns", "getcpu", "bpf", "execveat", "statx", "clone3"];
+    let rules: Vec<_> = [names, more, again, last]
+        .concat()
+        .into_iter()
+        .flat_map(|name| {
+            (0..25).map(move |value| {
+                let args = serde_json::json!([{"index": 2, "value": value * 3 + 100, "op": "SCMP_CMP_EQ"}]);
+                serde_json::json!({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 95, "args": args})
+            })
+        })
+        .collect();
+    let spec = serde_json::json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": rules});
+    serde_json::from_value(spec).expect("a profile")
 }

@@ -2,8 +2,12 @@
 //! numbers, at its leaves the checks of arguments. Pure.
 
 use super::abi::{Abi, SKIPPED, X32_BIT};
-use super::assembler::{Assembler, IF_AT_LEAST, IF_EQUAL, LOAD, Label, RETURN, Target};
+use super::assembler::{
+    AND, Assembler, IF_ANY_BIT, IF_AT_LEAST, IF_EQUAL, LOAD, LOAD_VALUE, Label, RETURN, SHIFT_LEFT, TO_INDEX, Target,
+};
+use super::intervals::Intervals;
 use super::profile::{Comparison, Condition, Profile};
+use super::ranges::{Range, Window, around, middle, push, windows};
 use super::verdicts::{Alternative, Table, Verdict};
 use crate::error::{Error, Result};
 use crate::sys::seccomp::MAX_INSTRUCTIONS;
@@ -17,6 +21,12 @@ use seccompiler::{
 const NUMBER: u32 = 0;
 /// Offset of `arch`.
 const ARCH: u32 = 4;
+/// Offset of `args`.
+const ARGUMENTS: u32 = 16;
+/// The size of each of them, of which BPF loads a half at once.
+const ARGUMENT: u32 = 8;
+/// The size of that.
+const HALF: u32 = ARGUMENT / 2;
 
 /// The instructions at the start of each rule that seccompiler makes: a jump into it and one past it, for chains of
 /// rules of its own. We enter a rule where it starts to compare.
@@ -31,11 +41,11 @@ enum Outcome<'a> {
     Check { alternatives: &'a [Alternative], wide: bool },
 }
 
-/// The numbers from `first` to the next range's, or to the end of all.
-#[derive(Debug, Clone, Copy)]
-struct Range<'a> {
-    first: u32,
-    outcome: Outcome<'a>,
+/// A half of an argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Half {
+    Upper,
+    Lower,
 }
 
 /// Compiles the verdicts of `profile`.
@@ -66,7 +76,7 @@ pub(super) fn compile(profile: &Profile<'_>, tables: &[Table]) -> Result<Vec<soc
 
 /// The ranges of one audit architecture, by the bases of its ABIs. x86_64's has x32's numbers, which kill when x32 is not
 /// in the profile.
-fn section<'a>(profile: &Profile<'_>, tables: impl Iterator<Item = &'a Table>) -> Vec<Range<'a>> {
+fn section<'a>(profile: &Profile<'_>, tables: impl Iterator<Item = &'a Table>) -> Vec<Range<Outcome<'a>>> {
     let mut ranges = vec![Range { first: 0, outcome: Outcome::Return(profile.default_returns) }];
     let mut last = None;
     for table in tables {
@@ -82,7 +92,7 @@ fn section<'a>(profile: &Profile<'_>, tables: impl Iterator<Item = &'a Table>) -
 }
 
 /// Adds the ranges of one ABI.
-fn push_table<'a>(ranges: &mut Vec<Range<'a>>, profile: &Profile<'_>, table: &'a Table) {
+fn push_table<'a>(ranges: &mut Vec<Range<Outcome<'a>>>, profile: &Profile<'_>, table: &'a Table) {
     let wide = table.abi.is_wide();
     let end = table.verdicts.len().max(table.newer);
     for (number, at) in (table.abi.base()..).zip(0..=end) {
@@ -95,15 +105,6 @@ fn push_table<'a>(ranges: &mut Vec<Range<'a>>, profile: &Profile<'_>, table: &'a
     }
 }
 
-/// Adds a range, unless it only continues the one before it, which goes if nothing of it is left.
-fn push<'a>(ranges: &mut Vec<Range<'a>>, first: u32, outcome: Outcome<'a>) {
-    match ranges.last_mut() {
-        Some(before) if before.outcome == outcome => {}
-        Some(before) if before.first == first => before.outcome = outcome,
-        _ => ranges.push(Range { first, outcome }),
-    }
-}
-
 /// Writes the parts of the program, the last one first.
 struct Writer<'a> {
     program: Assembler,
@@ -111,7 +112,7 @@ struct Writer<'a> {
     /// The byte order of the machine.
     little_endian: bool,
     /// The checks of arguments that were written already: calls and ABIs share them.
-    checks: Vec<(Outcome<'a>, Label)>,
+    checks: Vec<(Outcome<'a>, Target)>,
 }
 
 impl<'a> Writer<'a> {
@@ -120,8 +121,8 @@ impl<'a> Writer<'a> {
     }
 
     /// The search of one audit architecture.
-    fn section(&mut self, ranges: &[Range<'a>]) -> Result<Label> {
-        let start = self.tree(ranges)?;
+    fn section(&mut self, ranges: &[Range<Outcome<'a>>]) -> Result<Label> {
+        let start = self.tree(ranges, None, &mut Self::outcome)?;
         self.program.continue_at(start);
         Ok(self.program.put(LOAD, NUMBER))
     }
@@ -138,25 +139,29 @@ impl<'a> Writer<'a> {
         self.program.finish()
     }
 
-    /// A balanced search for the number's range. One number amid a range takes one comparison instead of two.
-    fn tree(&mut self, ranges: &[Range<'a>]) -> Result<Target> {
-        match ranges {
-            [] => Ok(Target::Return(self.default_returns)),
-            [one] => self.outcome(one.outcome),
-            [around, one, after] if around.outcome == after.outcome && one.first + 1 == after.first => {
-                let no = self.outcome(around.outcome)?;
-                let yes = self.outcome(one.outcome)?;
-                Ok(Target::At(self.program.branch(IF_EQUAL, one.first, yes, no)))
+    /// A search for the range of what is loaded, whose leaves are chains. The last range goes up to `end`, or to the end
+    /// of all.
+    fn tree<T: Copy + PartialEq>(
+        &mut self,
+        ranges: &[Range<T>],
+        end: Option<u32>,
+        outcome: &mut impl FnMut(&mut Self, T) -> Result<Target>,
+    ) -> Result<Target> {
+        if let Some(around) = around(ranges, end) {
+            let mut no = outcome(self, around)?;
+            for one in ranges.iter().rev().filter(|range| range.outcome != around) {
+                let yes = outcome(self, one.outcome)?;
+                no = Target::At(self.program.branch(IF_EQUAL, one.first, yes, no));
             }
-            _ => {
-                // An odd number on the left: where two outcomes alternate it ends as it began, and threes fit in it.
-                let (below, above) = ranges.split_at((ranges.len() / 2) | 1);
-                let pivot = above.first().map_or(0, |range| range.first);
-                let yes = self.tree(above)?;
-                let no = self.tree(below)?;
-                Ok(Target::At(self.program.branch(IF_AT_LEAST, pivot, yes, no)))
-            }
+            return Ok(no);
         }
+        let (below, above) = ranges.split_at(middle(ranges));
+        let Some(pivot) = above.first().map(|range| range.first) else {
+            return Ok(Target::Return(self.default_returns));
+        };
+        let yes = self.tree(above, end, outcome)?;
+        let no = self.tree(below, Some(pivot), outcome)?;
+        Ok(Target::At(self.program.branch(IF_AT_LEAST, pivot, yes, no)))
     }
 
     fn outcome(&mut self, outcome: Outcome<'a>) -> Result<Target> {
@@ -164,17 +169,65 @@ impl<'a> Writer<'a> {
             Outcome::Return(value) => return Ok(Target::Return(value)),
             Outcome::Check { alternatives, wide } => (alternatives, wide),
         };
-        if let Some((_, label)) = self.checks.iter().find(|(known, _)| *known == outcome) {
-            return Ok(Target::At(*label));
+        if let Some((_, known)) = self.checks.iter().find(|(known, _)| *known == outcome) {
+            return Ok(*known);
         }
-        let label = self.check(alternatives, wide)?;
-        self.checks.push((outcome, label));
-        Ok(Target::At(label))
+        let target = match Intervals::new(alternatives, self.default_returns) {
+            Some(intervals) => self.search(&intervals, wide)?,
+            None => Target::At(self.check(alternatives, wide)?),
+        };
+        self.checks.push((outcome, target));
+        Ok(target)
+    }
+
+    /// Searches an argument's intervals: in its upper half, then in the lower one. Arguments of 32 bits have that alone.
+    fn search(&mut self, intervals: &Intervals, wide: bool) -> Result<Target> {
+        let mut upper = Vec::new();
+        let mut before = self.default_returns;
+        for (half, values) in intervals.by_upper_half() {
+            // Up to the first value the interval before goes on.
+            let mut lower = vec![Range { first: 0, outcome: Target::Return(before) }];
+            for (value, returns) in values {
+                push(&mut lower, value, Target::Return(returns));
+                before = returns;
+            }
+            let target = self.search_half(intervals.index, Half::Lower, &lower)?;
+            if !wide {
+                return Ok(target);
+            }
+            push(&mut upper, half, target);
+            if let Some(next) = half.checked_add(1) {
+                push(&mut upper, next, Target::Return(before));
+            }
+        }
+        self.search_half(intervals.index, Half::Upper, &upper)
+    }
+
+    fn search_half(&mut self, index: u8, half: Half, ranges: &[Range<Target>]) -> Result<Target> {
+        if let [one] = ranges {
+            return Ok(one.outcome);
+        }
+        let start = self.tree(&windows(ranges), None, &mut |writer, window| match window {
+            Window::One(target) => Ok(target),
+            Window::Bits { bits, set, clear } => Ok(Target::At(writer.test_bits(bits, set, clear))),
+        })?;
+        self.program.continue_at(start);
+        let second = (half == Half::Upper) == self.little_endian;
+        let offset = ARGUMENTS + ARGUMENT * u32::from(index) + if second { HALF } else { 0 };
+        Ok(Target::At(self.program.put(LOAD, offset)))
+    }
+
+    /// Takes the lowest five bits of what is loaded for a number, and tests that bit.
+    fn test_bits(&mut self, bits: u32, set: Target, clear: Target) -> Label {
+        self.program.branch(IF_ANY_BIT, bits, set, clear);
+        self.program.put(SHIFT_LEFT, 0);
+        self.program.put(LOAD_VALUE, 1);
+        self.program.put(TO_INDEX, 0);
+        self.program.put(AND, u32::BITS - 1)
     }
 
     /// seccompiler loads the halves of arguments where a little-endian machine has them.
     fn in_byte_order(&self, instruction: sock_filter) -> sock_filter {
-        const HALF: u32 = 4;
         match instruction.code {
             LOAD if !self.little_endian => sock_filter { k: instruction.k ^ HALF, ..instruction },
             _ => instruction,

@@ -158,6 +158,37 @@ fn generated_profiles_mean_what_they_say() {
     assert!(compared > 100_000, "{compared}");
 }
 
+/// Many values of one argument: intervals, chains and bits, in both halves and byte orders.
+#[test]
+fn one_argument_has_many_values() {
+    let mut compared = 0;
+    for seed in 1..60 {
+        let mut sequence = Sequence(seed * 0x2545_f491);
+        let spread = 1 << sequence.next(9);
+        let rules: Vec<_> = (0..sequence.next(60))
+            .map(|_| {
+                let upper = sequence.one(&[0, 0, 0, 1, 2, 0xffff_ffff]);
+                let value =
+                    upper << 32 | (sequence.one(&[0, 0x40, 0xffff_ff80]) + sequence.next(spread.max(2))) & 0xffff_ffff;
+                let op = sequence.one(&["EQ", "EQ", "EQ", "EQ", "EQ", "NE", "LT", "GE", "GT", "LE"]);
+                serde_json::json!({
+                    "names": ["dup"], "action": format!("SCMP_ACT_{}", sequence.one(&["ALLOW", "ALLOW", "LOG"])),
+                    "args": [{"index": 1, "value": value, "op": format!("SCMP_CMP_{op}")}],
+                })
+            })
+            .collect();
+        let spec = serde_json::json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules});
+        let mut spec: LinuxSeccomp = serde_json::from_value(spec).unwrap();
+        for machine in [MACHINES[0], MACHINES[2], MACHINES[7]] {
+            spec.set_architectures(Some(machine.to_vec()));
+            if plan_on(Abi::named(machine[0]), &spec, &mut Vec::new()).is_ok() {
+                compared += compare(Abi::named(machine[0]), &spec, |number| number & 0xff < 64);
+            }
+        }
+    }
+    assert!(compared > 200_000, "{compared}");
+}
+
 #[test]
 fn far_jumps_and_too_long_programs() {
     let profile = |rules_per_call: u64| {

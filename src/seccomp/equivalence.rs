@@ -18,7 +18,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "tests")]
 
 use super::abi::{Abi, Call, name_at};
-use super::check::{Data, Expected, Semantics, arguments, boundaries, run};
+use super::check::{Data, Expected, Semantics, arguments, boundaries, run, thousand_rules};
 use super::differential::{MACHINES, Sequence, docker, generated, podman};
 use super::libseccomp::{self, Library};
 use super::plan_on;
@@ -247,6 +247,19 @@ fn the_specifications_examples_equal_libseccomps() {
         assert_eq!(left_out.len(), 0);
         compare(library, MACHINES[0], &spec, |_| true, usize::MAX, &mut count);
     }
+    assert!(count.calls > 5_000, "{count:?}");
+}
+
+/// Forty calls look for the same twenty-five values of an argument, which libseccomp writes once as well.
+#[test]
+fn a_thousand_rules_take_fewer_instructions() {
+    let library = Library::load();
+    let spec = thousand_rules();
+    let own = plan_on(Abi::NATIVE, &spec, &mut Vec::new()).unwrap().instructions();
+    let theirs = Runc::new(library, &[Arch::ScmpArchX86_64], &spec, true).unwrap().program.len();
+    assert!(own < theirs, "{own} instructions, {theirs} in libseccomp's binary tree");
+    let mut count = Count::default();
+    compare(library, &[Arch::ScmpArchX86_64], &spec, |_| true, usize::MAX, &mut count);
     assert!(count.calls > 5_000, "{count:?}");
 }
 

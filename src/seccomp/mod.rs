@@ -25,10 +25,12 @@ mod compile;
 mod differential;
 #[cfg(test)]
 mod equivalence;
+mod intervals;
 #[cfg(test)]
 #[path = "../../integration/libseccomp.rs"]
 mod libseccomp;
 mod profile;
+mod ranges;
 mod tables;
 mod verdicts;
 
@@ -41,6 +43,7 @@ use crate::sys::seccomp::{FilterFlags, install, knows};
 use abi::Abi;
 use oci_spec::runtime::LinuxSeccomp;
 use seccompiler::sock_filter;
+use std::collections::HashMap;
 
 /// The actions that profiles may use, sorted.
 pub const ACTIONS: [&str; 9] = [
@@ -104,6 +107,9 @@ pub fn supported_flags() -> Vec<&'static str> {
     FLAGS.iter().filter(|(_, flag)| knows(*flag)).map(|(name, _)| *name).collect()
 }
 
+/// crun's annotation for profiles of whose names none may be unknown.
+const FAIL_UNKNOWN: &str = "run.oci.seccomp_fail_unknown_syscall";
+
 /// A profile, compiled and ready to be installed.
 #[derive(Debug)]
 pub struct Filter {
@@ -155,6 +161,20 @@ impl Filter {
     /// The names in the profile that are no system calls of this machine, sorted; their rules have no effect on them.
     pub fn unknown_names(&self) -> &[String] {
         &self.unknown
+    }
+
+    /// Refuses unknown names where an annotation asks for that, which crun knows.
+    ///
+    /// # Errors
+    /// `InvalidConfig` with the names.
+    pub fn require_names(&self, annotations: Option<&HashMap<String, String>>) -> Result<()> {
+        let strict = annotations.and_then(|all| all.get(FAIL_UNKNOWN)).is_some_and(|value| value != "0");
+        if !strict || self.unknown.is_empty() {
+            return Ok(());
+        }
+        let names = self.unknown.join(", ");
+        let text = format!("no system calls of this machine, as annotations[{FAIL_UNKNOWN:?}] asks for: {names}");
+        Err(Error::config("linux.seccomp.syscalls", text))
     }
 
     /// Who answers notifications, if it makes any.

@@ -143,15 +143,16 @@ fn abis(native: Abi, architectures: &[Arch]) -> Vec<Abi> {
 
 impl<'a> Rule<'a> {
     fn new(at: usize, syscall: &'a LinuxSyscall) -> Result<Self> {
-        let field = format!("linux.seccomp.syscalls[{at}]");
+        // Made for an error alone: in a large profile the names of fields would take as long as all else.
+        let field = || format!("linux.seccomp.syscalls[{at}]");
         if syscall.action() == Action::ScmpActNotify && syscall.names().iter().any(|name| name == "write") {
             let message = "SCMP_ACT_NOTIFY cannot be used for the write syscall: engines and agents count on that";
-            return Err(Error::config(format!("{field}.action"), message));
+            return Err(Error::config(format!("{}.action", field()), message));
         }
-        let returns = returns(syscall.action(), syscall.errno_ret(), &format!("{field}.errnoRet"))?;
+        let returns = returns(syscall.action(), syscall.errno_ret(), || format!("{}.errnoRet", field()))?;
         let mut conditions = Vec::new();
         for (arg_at, arg) in syscall.args().iter().flatten().enumerate() {
-            conditions.push(condition(arg, &format!("{field}.args[{arg_at}]"))?);
+            conditions.push(condition(arg, || format!("{}.args[{arg_at}]", field()))?);
         }
         Ok(Self { names: syscall.names(), returns, alternatives: alternatives(conditions) })
     }
@@ -167,10 +168,10 @@ fn alternatives(conditions: Vec<Condition>) -> Vec<Vec<Condition>> {
     if repeated { conditions.into_iter().map(|one| vec![one]).collect() } else { vec![conditions] }
 }
 
-fn condition(arg: &LinuxSeccompArg, field: &str) -> Result<Condition> {
+fn condition(arg: &LinuxSeccompArg, field: impl FnOnce() -> String) -> Result<Condition> {
     let index = u8::try_from(arg.index()).ok().filter(|index| usize::from(*index) < ARGUMENTS).ok_or_else(|| {
         let message = format!("a system call has {ARGUMENTS} arguments, 0 to {}, not {}", ARGUMENTS - 1, arg.index());
-        Error::config(format!("{field}.index"), message)
+        Error::config(format!("{}.index", field()), message)
     })?;
     let comparison = match arg.op() {
         Operator::ScmpCmpNe => Comparison::Ne,
@@ -192,16 +193,16 @@ fn default_returns(spec: &LinuxSeccomp) -> Result<u32> {
     if action == Action::ScmpActNotify {
         return Err(Error::config("linux.seccomp.defaultAction", "SCMP_ACT_NOTIFY cannot be used as default action"));
     }
-    returns(action, spec.default_errno_ret(), "linux.seccomp.defaultErrnoRet")
+    returns(action, spec.default_errno_ret(), || "linux.seccomp.defaultErrnoRet".to_owned())
 }
 
 /// What the program returns for an action. As in runc `errnoRet` is EPERM when absent, and has no meaning beside actions
 /// other than ERRNO and TRACE.
-fn returns(action: Action, errno_ret: Option<u32>, field: &str) -> Result<u32> {
+fn returns(action: Action, errno_ret: Option<u32>, field: impl FnOnce() -> String) -> Result<u32> {
     let data = |max: u32| {
         let data = errno_ret.unwrap_or(Errno::EPERM as u32);
         if data > max {
-            return Err(Error::config(field, format!("{data} is too large, at most {max} is possible")));
+            return Err(Error::config(field(), format!("{data} is too large, at most {max} is possible")));
         }
         Ok(data)
     };
