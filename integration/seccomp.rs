@@ -1,6 +1,6 @@
 //! `linux.seccomp`: what the filter does to system calls, seen from inside.
 
-use crate::harness::{Bundle, is_peer};
+use crate::harness::{Bundle, Snapshot, is_peer};
 use serde_json::{Value, json};
 
 fn with_filter(filter: Value) -> Bundle {
@@ -132,6 +132,14 @@ fn docker_allows() -> Vec<String> {
 fn unknown_names_are_skipped() {
     let mut bundle = with_filter(allow_but(json!([{"names": ["no_such_call", "mkdir"], "action": "SCMP_ACT_ERRNO"}])));
     assert_eq!(bundle.probe(&["syscalls", "mkdir"]), json!({"mkdir": "EPERM"}));
+    bundle.set("/annotations", json!({"run.oci.seccomp_fail_unknown_syscall": "0"}));
+    assert_eq!(bundle.probe(&["syscalls", "mkdir"]), json!({"mkdir": "EPERM"}));
+    if !is_peer() {
+        bundle.set("/annotations", json!({"run.oci.seccomp_fail_unknown_syscall": "1"}));
+        let before = Snapshot::of(&bundle);
+        bundle.run().fails().says("linux.seccomp.syscalls: ").says(": no_such_call");
+        before.assert_unchanged(&bundle);
+    }
 }
 
 #[test]

@@ -96,6 +96,9 @@ impl Plan {
         let intel_rdt = intel_rdt::plan(rdt, options.id.as_str())?;
         let profile = linux.and_then(|linux| linux.seccomp().as_ref());
         let seccomp = profile.map(|profile| seccomp::plan(profile, &mut warnings)).transpose()?;
+        if let Some(filter) = &seccomp {
+            filter.require_names(spec.annotations().as_ref())?;
+        }
         Ok(Self { namespaces, rootfs, process, cgroup, intel_rdt, seccomp, hooks, warnings })
     }
 
@@ -222,6 +225,7 @@ fn plan_rootfs(
         root: bundle.spec.root().as_ref(),
         mounts: bundle.spec.mounts().as_deref(),
         linux: bundle.spec.linux().as_ref(),
+        mount_label: rootfs::mount_label(bundle.spec.linux().as_ref(), bundle.spec.annotations().as_ref())?,
         bundle: &bundle.dir,
         mount_namespace: match namespaces.origin(CloneFlags::MOUNT) {
             Origin::New => MountNamespace::New,

@@ -1,7 +1,7 @@
 //! `linux.maskedPaths` and `linux.readonlyPaths`, and the read-only root.
 
 use super::ContainerPath;
-use super::mounts::CONTEXT;
+use super::label::Label;
 use super::prepare::Prepared;
 use super::root::Root;
 use crate::error::{Context, Error, Result};
@@ -43,7 +43,7 @@ impl Prepared {
         for path in &self.plan.readonly {
             make_readonly(me, root, path).with_context(|| format!("make {path} read-only"))?;
         }
-        let mut covers = Covers { label: self.plan.mount_label.as_deref(), dir: None, file: None };
+        let mut covers = Covers { label: self.plan.mount_label.as_ref(), dir: None, file: None };
         for path in &self.plan.masked {
             covers.mask(me, root, path).with_context(|| format!("mask {path}"))?;
         }
@@ -81,7 +81,7 @@ fn make_readonly(me: &InChild, root: &Root, path: &ContainerPath) -> Result<()> 
 /// What masked paths are covered with, made when the first one needs it.
 struct Covers<'a> {
     /// SELinux's label of the directory.
-    label: Option<&'a str>,
+    label: Option<&'a Label>,
     /// An empty read-only directory.
     dir: Option<OwnedFd>,
     /// The container's null device.
@@ -113,7 +113,7 @@ impl Covers<'_> {
 }
 
 /// A tmpfs that can hold nothing but its root.
-fn empty_directory(label: Option<&str>) -> Result<OwnedFd> {
+fn empty_directory(label: Option<&Label>) -> Result<OwnedFd> {
     let attributes = READ_ONLY.with(Attribute::NO_SUID).with(Attribute::NO_DEV).with(Attribute::NO_EXEC);
     // Some kernels count an inode of their own, as runc found.
     match tmpfs_of("1", label) {
@@ -123,15 +123,15 @@ fn empty_directory(label: Option<&str>) -> Result<OwnedFd> {
     .mount(attributes)
 }
 
-fn tmpfs_of(inodes: &str, label: Option<&str>) -> Result<Filesystem> {
+fn tmpfs_of(inodes: &str, label: Option<&Label>) -> Result<Filesystem> {
     let filesystem = Filesystem::open("tmpfs")?;
     filesystem.set("source", Some(OsStr::new("tmpfs")))?;
     filesystem.set("nr_blocks", Some(OsStr::new("1")))?;
     filesystem.set("nr_inodes", Some(OsStr::new(inodes)))?;
     filesystem.set("mode", Some(OsStr::new("0755")))?;
     filesystem.set("ro", None)?;
-    if let Some(label) = label {
-        filesystem.set(CONTEXT, Some(OsStr::new(label))).context("linux.mountLabel")?;
+    if let Some(Label { option, value }) = label {
+        filesystem.set(option, Some(OsStr::new(value))).context("linux.mountLabel")?;
     }
     filesystem.create()?;
     Ok(filesystem)

@@ -16,6 +16,7 @@ mod attach;
 mod copy_up;
 mod devices;
 mod idmap;
+mod label;
 mod masks;
 mod mounts;
 mod named;
@@ -29,6 +30,7 @@ mod userns;
 
 pub use attach::Mounted;
 pub use idmap::{Idmap, Idmaps};
+pub use label::{Label, mount_label};
 pub use mounts::NOTIFY;
 pub use named::Named;
 pub use options::names as mount_option_names;
@@ -57,7 +59,7 @@ pub enum MountNamespace {
 }
 
 /// What the plan of the root filesystem depends on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Input<'a> {
     /// `root` of the configuration.
     pub root: Option<&'a spec::Root>,
@@ -65,6 +67,8 @@ pub struct Input<'a> {
     pub mounts: Option<&'a [spec::Mount]>,
     /// `linux` of the configuration.
     pub linux: Option<&'a spec::Linux>,
+    /// SELinux's label for filesystems of the runtime's own making.
+    pub mount_label: Option<Label>,
     /// The bundle's absolute directory, which relative paths of the host start from.
     pub bundle: &'a Path,
     /// Which mount namespace the container has.
@@ -105,7 +109,7 @@ pub struct Plan {
     /// Paths to make read-only, without duplicates.
     pub(crate) readonly: Vec<ContainerPath>,
     /// SELinux's label for filesystems of the runtime's own making.
-    pub(crate) mount_label: Option<String>,
+    pub(crate) mount_label: Option<Label>,
     /// Whether the root mount itself ends read-only.
     pub(crate) root_readonly: bool,
     /// `linux.rootfsPropagation`.
@@ -146,7 +150,7 @@ pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
         devices: (!dev_is_bind).then_some(devices),
         masked: paths(input.linux.and_then(|linux| linux.masked_paths().as_ref()), "linux.maskedPaths")?,
         readonly: paths(input.linux.and_then(|linux| linux.readonly_paths().as_ref()), "linux.readonlyPaths")?,
-        mount_label: mounts::mount_label(input.linux).map(str::to_owned),
+        mount_label: input.mount_label.clone(),
         root_readonly: input.root.and_then(spec::Root::readonly).unwrap_or(false),
         propagation,
         joined: input.mount_namespace == MountNamespace::Joined,
@@ -210,16 +214,18 @@ fn check_no_pivot(input: &Input<'_>, propagation: RootPropagation) -> Result<()>
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests {
     use super::*;
+    use std::collections::HashMap;
 
     const MAP: &[IdMap] = &[IdMap { container: 0, host: 0, size: 1 }];
 
-    /// Plans `fragment`, which holds `root`, `mounts` and `linux`, with a new mount and user namespace as told.
+    /// Plans `fragment`, which holds `root`, `mounts`, `linux` and `annotations`, with a new mount and user namespace as told.
     pub(crate) fn plan_of(fragment: &str, user_namespace: bool) -> Result<Plan> {
         #[derive(serde::Deserialize)]
         struct Fragment {
             root: Option<spec::Root>,
             mounts: Option<Vec<spec::Mount>>,
             linux: Option<spec::Linux>,
+            annotations: Option<HashMap<String, String>>,
         }
         let fragment: Fragment = serde_json::from_str(fragment).unwrap();
         let rootfs = spec::RootBuilder::default().path("rootfs").build().unwrap();
@@ -227,6 +233,7 @@ pub(crate) mod tests {
             root: fragment.root.as_ref().or(Some(&rootfs)),
             mounts: fragment.mounts.as_deref(),
             linux: fragment.linux.as_ref(),
+            mount_label: mount_label(fragment.linux.as_ref(), fragment.annotations.as_ref())?,
             bundle: Path::new("/bundle"),
             mount_namespace: MountNamespace::New,
             user_namespace,

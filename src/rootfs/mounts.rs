@@ -1,7 +1,7 @@
 //! `mounts` of the configuration, planned. Spec: config.md, Mounts.
 
 use super::options::{self, Datum, Options};
-use super::{ContainerPath, Idmap, Input, idmap, userns};
+use super::{ContainerPath, Idmap, Input, Label, idmap, userns};
 use crate::error::{Error, Result};
 use crate::sys::mount::{Attribute, Attributes, Depth, Propagation};
 use oci_spec::runtime as spec;
@@ -126,9 +126,6 @@ pub(super) const PROC_FILES: &[&str] = &[
     "proc/sys/crypto/fips_enabled",
 ];
 
-/// The option by which SELinux gives all of a filesystem one label; mount(8).
-pub(super) const CONTEXT: &str = "context";
-
 /// Where a container finds the directory of the socket that it tells its readiness to.
 pub const NOTIFY: &str = "/run/notify";
 
@@ -243,7 +240,7 @@ fn what(field: &str, fstype: &str, options: &Options, source: &OsString, around:
         }
         (None, "sysfs") if user_namespace && !network_namespace => What::HostSysfs,
         (None, _) => {
-            let (data, label) = labelled(fstype, &options.data, mount_label(around.input.linux));
+            let (data, label) = labelled(fstype, &options.data, around.input.mount_label.as_ref());
             What::Filesystem {
                 fstype: if fstype == "cgroup" { "cgroup2" } else { fstype }.to_owned(),
                 superblock,
@@ -255,22 +252,17 @@ fn what(field: &str, fstype: &str, options: &Options, source: &OsString, around:
     })
 }
 
-/// `linux.mountLabel`, if it asks for anything. (Without SELinux it is refused by `process::labels`.)
-pub(super) fn mount_label(linux: Option<&spec::Linux>) -> Option<&str> {
-    linux.and_then(|linux| linux.mount_label().as_deref()).filter(|label| !label.is_empty())
-}
-
 /// The options of a new filesystem with SELinux's label for all that is in it, which counts unless the options have one.
 /// The policy says what is in procfs, sysfs and cgroup2; mqueue gets a label for its root.
-fn labelled(fstype: &str, data: &[Datum], label: Option<&str>) -> (Vec<Datum>, Option<String>) {
+fn labelled(fstype: &str, data: &[Datum], label: Option<&Label>) -> (Vec<Datum>, Option<String>) {
     let mut data = data.to_vec();
-    let label = label.map(str::to_owned);
-    match fstype {
-        "proc" | "sysfs" | "cgroup" | "cgroup2" => (data, None),
-        "mqueue" => (data, label),
-        _ => {
-            let is_free = !data.iter().any(|(key, _)| key == CONTEXT);
-            data.extend(label.filter(|_| is_free).map(|label| (CONTEXT.to_owned(), Some(label))));
+    match (label, fstype) {
+        (None, _) | (_, "proc" | "sysfs" | "cgroup" | "cgroup2") => (data, None),
+        (Some(label), "mqueue") => (data, Some(label.value.clone())),
+        (Some(Label { option, value }), _) => {
+            if !data.iter().any(|(key, _)| key == option) {
+                data.push(((*option).to_owned(), Some(value.clone())));
+            }
             (data, None)
         }
     }
@@ -428,7 +420,7 @@ mod tests {
             let What::Filesystem { data, label, .. } = plan_of(&text, false).unwrap().mounts.remove(0).what else {
                 panic!("{mount}");
             };
-            let contexts: Vec<_> = data.iter().filter(|(key, _)| key == CONTEXT).collect();
+            let contexts: Vec<_> = data.iter().filter(|(key, _)| key.ends_with("context")).collect();
             assert_eq!(contexts.len(), usize::from(context.is_some()), "{mount}");
             assert_eq!(contexts.first().and_then(|(_, value)| value.as_deref()), context, "{mount}");
             assert_eq!(label.as_deref(), of_root, "{mount}");
@@ -443,9 +435,17 @@ mod tests {
         for fstype in ["sysfs", "cgroup", "cgroup2"] {
             check(&format!(r#""type":"{fstype}""#), label, None, None);
         }
+        let text = r#"{"mounts":[{"destination":"/d","type":"tmpfs"}],"linux":{"mountLabel":"a"},
+            "annotations":{"run.oci.mount_context_type":"rootcontext"}}"#;
+        let What::Filesystem { data, .. } = plan_of(text, false).unwrap().mounts.remove(0).what else { panic!() };
+        assert_eq!(data, [("rootcontext".to_owned(), Some("a".to_owned()))]);
+        check_refused(
+            r#"{"annotations":{"run.oci.mount_context_type":"con"}}"#,
+            "\"con\" is none of context, fscontext,",
+        );
         let bind = r#"{"mounts":[{"destination":"/d","source":"/x","options":["bind"]}],"linux":{"mountLabel":"a"}}"#;
         assert!(plan_of(bind, false).unwrap().mounts[0].is_bind(), "labelled by whom it belongs to");
-        assert_eq!(plan_of(bind, false).unwrap().mount_label.as_deref(), Some("a"), "for masks");
+        assert_eq!(plan_of(bind, false).unwrap().mount_label.unwrap().value, "a", "for masks");
     }
 
     #[test]
