@@ -40,6 +40,13 @@ fn without_dev_mounts(bundle: &mut Bundle) {
     mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
 }
 
+/// With the image's `/dev` for a volume, in which the runtime makes nothing itself.
+fn with_the_images_dev(bundle: &mut Bundle) {
+    without_dev_mounts(bundle);
+    let dev = bundle.rootfs().join("dev");
+    bundle.mount("/dev", "none", dev, &["bind"]);
+}
+
 /// For a terminal, and without the mount that would cover the image's `/dev`.
 fn with_devpts_alone(bundle: &mut Bundle) {
     without_dev_mounts(bundle);
@@ -65,6 +72,7 @@ fn cve_2015_3629() {
 #[test]
 fn cve_2015_1335() {
     for path in ["vol", "secrets"] {
+        contained(path, "absolute");
         contained(path, "relative");
     }
 }
@@ -74,6 +82,8 @@ fn cve_2019_18837() {
     for path in ["vol/file", "vol/dir"] {
         contained(path, "dangling");
     }
+    contained("vol/dir", "absolute");
+    contained("vol/file", "to-file");
     refused("vol/dir", "to-file", "mounts[7]", |bundle| {
         fs::create_dir_all(bundle.rootfs().join("etc")).unwrap();
         fs::remove_file(bundle.rootfs().join("vol/dir")).unwrap();
@@ -172,6 +182,7 @@ fn cve_2026_88265() {
     }
     for trick in ["to-file", "file", "device", "proc"] {
         refused("dev/null", trick, "/dev/null", without_dev_mounts);
+        refused("dev/null", trick, "/dev/null", with_the_images_dev);
     }
 }
 
@@ -179,6 +190,7 @@ fn cve_2026_88265() {
 #[test]
 fn cve_2026_87766() {
     for path in ["vol/inside", "vol/tmp"] {
+        contained(path, "absolute");
         contained(path, "relative");
     }
 }
@@ -236,6 +248,7 @@ fn cve_2025_31133() {
     }
     for trick in ["proc", "to-file", "file", "device", "dangling"] {
         refused("dev/null", trick, "/dev/null", without_dev_mounts);
+        refused("dev/null", trick, "/dev/null", with_the_images_dev);
     }
     // Not there at all: it is made, and the mask holds.
     let (mut bundle, _canary) = touching_everything();
@@ -259,7 +272,7 @@ fn cve_2025_52565() {
     }
     let mut bundle = Bundle::new();
     let fake = bundle.rootfs().join("fake");
-    fs::create_dir(&fake).unwrap();
+    fs::create_dir_all(fake.join("pts")).unwrap();
     let (kind, mode) = (nix::sys::stat::SFlag::S_IFCHR, nix::sys::stat::Mode::from_bits_truncate(0o666));
     nix::sys::stat::mknod(&fake.join("ptmx"), kind, mode, nix::sys::stat::makedev(5, 2)).unwrap();
     let index = bundle.mount_index("/dev/pts");
@@ -267,6 +280,8 @@ fn cve_2025_52565() {
     bundle
         .set(&format!("/mounts/{index}/options"), json!(["bind"]))
         .set(&format!("/mounts/{index}/source"), json!(fake));
+    // There the kernel looks for the devpts of a ptmx.
+    bundle.mount("/dev/pts/pts", "devpts", "devpts", &["newinstance"]);
     bundle.set("/process/terminal", json!(true)).args(&["/bin/echo", "ran"]);
     let told = with_terminal(&bundle);
     assert!(!told.contains("ran\r"), "{told}");

@@ -156,35 +156,46 @@ fn null_device_is_proven() {
     // A user can make no nodes, and has the host's bound over whatever file there is.
     let all = ["absolute", "to-file", "none", "file", "zero", "tty"];
     for replacement in if is_rootless() { &all[..3] } else { &all[..] } {
-        let replacement = *replacement;
-        let (mut bundle, canary) = with_canary();
-        without_dev_mounts(&mut bundle);
-        let null = bundle.rootfs().join("dev/null");
-        let device = |major, minor| {
-            let (kind, mode) = (nix::sys::stat::SFlag::S_IFCHR, nix::sys::stat::Mode::from_bits_truncate(0o666));
-            nix::sys::stat::mknod(&null, kind, mode, nix::sys::stat::makedev(major, minor)).unwrap();
-        };
-        match replacement {
-            "zero" => device(1, 5),
-            "tty" => device(5, 0),
-            "none" => {}
-            kind => replace(&bundle.rootfs(), "dev/null", kind, &canary),
+        // The runtime fills the image's own /dev, and leaves alone one that is mounted.
+        for mounted in [false, true] {
+            null_device_is_proven_as(replacement, mounted);
         }
-        fs::write(bundle.rootfs().join("etc/secret"), "secret").unwrap();
-        bundle.set("/linux/maskedPaths", json!(["/etc/secret", "/proc/kcore"]));
-        bundle
-            .set("/process/user", json!({"uid": 1000, "gid": 1000}))
-            .script("head -c 100 /etc/secret; echo x > /etc/secret");
-        let (before, names) = (Snapshot::of(&bundle), listing(&canary));
-        let done = bundle.run();
-        assert!(!done.stdout.contains("secret"), "{replacement}: the mask is void: {done}");
-        if replacement != "none" && !is_peer() {
-            assert!(!done.status.success(), "{replacement} must be refused: {done}");
-        }
-        assert_eq!(listing(&canary), names, "{replacement}");
-        assert_eq!(fs::read_to_string(bundle.rootfs().join("etc/secret")).unwrap(), "secret", "{replacement}");
-        before.ignoring_bundle(&bundle).assert_unchanged(&bundle);
     }
+}
+
+#[track_caller]
+fn null_device_is_proven_as(replacement: &str, mounted: bool) {
+    let (mut bundle, canary) = with_canary();
+    without_dev_mounts(&mut bundle);
+    let dev = bundle.rootfs().join("dev");
+    let null = dev.join("null");
+    if mounted {
+        bundle.mount("/dev", "none", dev, &["bind"]);
+    }
+    let device = |major, minor| {
+        let (kind, mode) = (nix::sys::stat::SFlag::S_IFCHR, nix::sys::stat::Mode::from_bits_truncate(0o666));
+        nix::sys::stat::mknod(&null, kind, mode, nix::sys::stat::makedev(major, minor)).unwrap();
+    };
+    match replacement {
+        "zero" => device(1, 5),
+        "tty" => device(5, 0),
+        "none" => {}
+        kind => replace(&bundle.rootfs(), "dev/null", kind, &canary),
+    }
+    fs::write(bundle.rootfs().join("etc/secret"), "secret").unwrap();
+    bundle.set("/linux/maskedPaths", json!(["/etc/secret", "/proc/kcore"]));
+    bundle
+        .set("/process/user", json!({"uid": 1000, "gid": 1000}))
+        .script("head -c 100 /etc/secret; echo x > /etc/secret");
+    let (before, names) = (Snapshot::of(&bundle), listing(&canary));
+    let done = bundle.run();
+    assert!(!done.stdout.contains("secret"), "{replacement}: the mask is void: {done}");
+    if replacement != "none" && !is_peer() {
+        assert!(!done.status.success(), "{replacement} must be refused: {done}");
+    }
+    assert_eq!(listing(&canary), names, "{replacement}");
+    assert_eq!(fs::read_to_string(bundle.rootfs().join("etc/secret")).unwrap(), "secret", "{replacement}");
+    before.ignoring_bundle(&bundle).assert_unchanged(&bundle);
 }
 
 /// CVE-2019-16884, 2015-3630: what is put over `/proc` cannot void masks or labels.

@@ -42,6 +42,7 @@ impl Canary {
         for name in ["sys", "pts", "deep"] {
             fs::create_dir(dir.join(name)).expect("mkdir");
         }
+        fs::write(dir.join("deep/ptmx"), "canary").expect("write");
         let before = look(&dir);
         Self { dir, before }
     }
