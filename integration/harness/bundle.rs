@@ -7,6 +7,7 @@ use super::{
 };
 use serde_json::{Value, json};
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -60,6 +61,10 @@ impl Bundle {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
         // The last letter keeps one id from being the beginning of another.
         let id = format!("t{}-{}x", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        if let Some(list) = std::env::var_os("ONGGI_TEST_IDS") {
+            let mut list = fs::OpenOptions::new().append(true).open(list).expect("the list of ids");
+            writeln!(list, "{id} {}", std::thread::current().name().unwrap_or("?")).expect("the list of ids");
+        }
         fs::create_dir(dir.path().join("logs")).expect("mkdir");
         let state = dir.path().join("state");
         let mut bundle = Self { dir, id, config, state };

@@ -1,6 +1,6 @@
 //! What a container could leave on the host, looked at before and after.
 
-use super::{Bundle, patience, test_cgroup};
+use super::{Bundle, patience, test_cgroup, test_slice};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -33,12 +33,9 @@ pub struct Snapshot {
 impl Snapshot {
     /// Looks at the host.
     pub fn of(bundle: &Bundle) -> Self {
-        let mut cgroups = Vec::new();
-        find_cgroups(Path::new("/sys/fs/cgroup"), &bundle.id, &mut cgroups);
-        cgroups.sort();
         Self {
             mounts: mounts(),
-            cgroups,
+            cgroups: cgroups(&bundle.id),
             processes: processes(bundle),
             state: tree(bundle.state_root(), &[]),
             bundle: tree(bundle.path(), &["logs", "state", "config.json"]),
@@ -89,6 +86,25 @@ fn mounts() -> Vec<String> {
 fn is_of_another_run(name: &str) -> bool {
     let ours = test_cgroup();
     name.starts_with("onggi-test-") && !ours.split('/').any(|own| !own.is_empty() && name.starts_with(own))
+}
+
+/// The cgroups of a container. systemd removes a scope's own as soon as it has seen that the last process is gone.
+fn cgroups(id: &str) -> Vec<String> {
+    let end = Instant::now() + patience(2);
+    loop {
+        let mut found = Vec::new();
+        find_cgroups(Path::new("/sys/fs/cgroup"), id, &mut found);
+        let is_going = |dir: &String| {
+            dir.ends_with(".scope")
+                && fs::read_to_string(Path::new(dir).join("cgroup.events"))
+                    .is_ok_and(|events| events.contains("populated 0"))
+        };
+        if test_slice().is_none() || !found.iter().any(is_going) || Instant::now() > end {
+            found.sort();
+            return found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }
 
 /// Without recursion: a test beside this one may have nested cgroups by the thousand.
