@@ -1,6 +1,6 @@
 //! `delete`: in which states, with and without force, and what is gone afterwards.
 
-use crate::harness::{Bundle, Snapshot, is_peer, wait_until};
+use crate::harness::{Bundle, Snapshot, is_peer, remove_cgroup, wait_until};
 use std::fs;
 use std::path::Path;
 
@@ -110,7 +110,7 @@ fn remove_cgroups(dir: &Path, id: &str) {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_cgroups(&entry.path(), id);
             if entry.file_name().to_string_lossy().contains(id) {
-                wait_until("the cgroup is empty", || fs::remove_dir(entry.path()).is_ok());
+                remove_cgroup(&entry.path());
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Where the process of `exec` goes: the container's cgroup, one below it, or wherever the init process has moved.
 
 use crate::cgroup::{cgroup_of, directory};
-use crate::harness::{Bundle, Snapshot, is_peer, needs, test_cgroup, test_slice, wait_until};
+use crate::harness::{Bundle, Snapshot, is_peer, needs, remove_cgroup, test_cgroup, wait_until};
 use serde_json::json;
 use std::fs;
 
@@ -94,9 +94,7 @@ fn where_the_init_process_is_when_the_first_is_gone() {
     bundle.without_namespace("cgroup").asleep();
     let own = directory(&cgroup_of(&bundle));
     fs::write(other.join("cgroup.procs"), bundle.pid().to_string()).unwrap();
-    // systemd removes its own, and would not notice if somebody else did.
-    let is_systemds = test_slice().is_some();
-    wait_until("its first cgroup is gone", || if is_systemds { !own.exists() } else { fs::remove_dir(&own).is_ok() });
+    remove_cgroup(&own);
     assert_eq!(seen(&bundle, &[]), format!("0::{}", cgroup_of(&bundle)));
     assert!(cgroup_of(&bundle).contains("/other-"));
     bundle.exec(&["--cgroup", "/"], &["true"]).exits(255).says("no such file or directory");

@@ -1,7 +1,7 @@
 //! `ps`: which processes, in which form.
 
 use crate::cgroup::{cgroup_of, directory};
-use crate::harness::{Bundle, wait_until};
+use crate::harness::{Bundle, remove_cgroup, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -88,9 +88,7 @@ fn a_stopped_container_whose_cgroup_is_gone() {
     let group = directory(&cgroup_of(&bundle));
     bundle.kill("KILL").ok();
     bundle.wait_stopped();
-    // Already gone under systemd.
-    let _ = fs::remove_dir(&group);
-    assert!(!group.exists());
+    remove_cgroup(&group);
     assert_eq!(bundle.verb("ps", &["-f", "json"]).ok().stdout, "null\n");
     assert_eq!(bundle.verb("ps", &[]).ok().stdout.lines().count(), 1);
 }

@@ -1,6 +1,6 @@
 //! What lies in the state directory, and what commands make of one that is damaged, old, or somebody else's.
 
-use crate::harness::{Bundle, Snapshot, caller, is_peer, needs_root, wait_until};
+use crate::harness::{Bundle, Snapshot, caller, is_peer, needs_root, remove_cgroup, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -184,8 +184,8 @@ fn of_another_boot() {
     bundle.verb("delete", &[]).ok().quiet();
     assert!(fs::metadata(format!("/proc/{init}")).is_ok(), "whoever has the pid now lives on");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(init), nix::sys::signal::Signal::SIGKILL).unwrap();
-    // Which the container had, and no record names any more; systemd removes its own.
-    wait_until("its cgroup can be removed", || fs::remove_dir(&group).is_ok() || !group.exists());
+    // Which the container had, and no record names any more.
+    remove_cgroup(&group);
 }
 
 /// Others may not look in, and the gate is there only before the start.

@@ -80,6 +80,15 @@ pub fn test_slice() -> Option<String> {
     }
 }
 
+/// Removes a container's `cgroup` once its processes are gone. systemd removes that of a scope, and may never notice when
+/// somebody else does: the notice of the last process is lost with the directory, and the scope lasts.
+#[track_caller]
+pub fn remove_cgroup(cgroup: &Path) {
+    let is_systemds = test_slice().is_some() && cgroup.extension().is_some_and(|kind| kind == "scope");
+    let remove = || !is_systemds && std::fs::remove_dir(cgroup).is_ok();
+    wait_until("the cgroup can be removed", || remove() || !cgroup.exists());
+}
+
 /// A script that enters the cgroup `directory` and becomes the program that its arguments name.
 pub fn entering(directory: &Path) -> String {
     format!("echo $$ > {}/cgroup.procs && exec \"$@\"", directory.display())
