@@ -145,6 +145,7 @@ pub fn touching_everything() -> (Bundle, Canary) {
     bundle.mount("/vol/tmp", "tmpfs", "tmpfs", &["tmpcopyup"]);
     let inside = bundle.rootfs().join("from/source");
     fs::create_dir_all(&inside).expect("mkdir");
+    fs::write(inside.join("inside"), "").expect("write");
     bundle.mount("/vol/inside", "none", inside, &["bind"]);
     bundle.set("/linux/maskedPaths", json!(["/proc/kcore", "/etc/secret", "/secrets"]));
     bundle.set("/linux/readonlyPaths", json!(["/proc/sys", "/etc", "/vol/dir"]));
