@@ -156,6 +156,13 @@ fn cve_2026_41579() {
         }
         canary.assert_unchanged(path);
     }
+    // Where nothing but a ptmx is in the way.
+    let (mut bundle, canary) = touching_everything();
+    without_dev_mounts(&mut bundle);
+    fs::remove_dir_all(bundle.rootfs().join("dev")).unwrap();
+    symlink(canary.path().join("deep"), bundle.rootfs().join("dev")).unwrap();
+    bundle.create().fails().says("/dev in the root filesystem must be a directory");
+    canary.assert_unchanged("dev");
 }
 
 #[test]
@@ -334,14 +341,19 @@ fn the_table_names_tests_that_exist() {
         let tests = names(columns[3]);
         assert!(!tests.is_empty(), "no test: {row}");
         assert!(tests.iter().all(|test| exists(test)), "a test that is not there: {row}");
+        assert!(!columns[4].is_empty(), "neither mutation nor reason: {row}");
         mutations.extend(names(columns[4]));
     }
     let listed = fs::read_dir(root.join("integration/mutations")).unwrap().flatten();
     let listed: Vec<_> = listed.map(|entry| entry.path()).collect();
     for patch in &listed {
         let text = fs::read_to_string(patch).unwrap();
-        let tests = text.lines().find_map(|line| line.strip_prefix("Fails: ")).unwrap_or_default();
+        let named =
+            |line: &str| line.strip_prefix("Fails: ").or(line.strip_prefix("Fails for users: ")).map(str::to_owned);
+        let tests = text.lines().filter_map(named).collect::<Vec<_>>().join(" ");
         assert!(!tests.is_empty() && tests.split(' ').all(exists), "{}: {tests}", patch.display());
+        let name = patch.file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(table.contains(&format!("`{name}`")), "{name} is not in docs/advisories.md");
     }
     for name in mutations {
         assert!(root.join(format!("integration/mutations/{name}.patch")).exists(), "no mutation {name}");

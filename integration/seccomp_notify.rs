@@ -1,7 +1,7 @@
 //! `SCMP_ACT_NOTIFY`: the agent gets the listener and the state of the container, and answers in the kernel's place.
 
 use crate::bad_input::refused;
-use crate::harness::{Agent, Bundle, Snapshot, is_peer};
+use crate::harness::{Agent, Bundle, Snapshot, is_peer, needs_root};
 use crate::seccomp::tiny;
 use serde_json::{Value, json};
 use std::os::unix::net::UnixListener;
@@ -223,6 +223,29 @@ fn an_absent_agent_is_an_error() {
     // Nobody listens any more.
     drop(UnixListener::bind(&missing).unwrap());
     refused(&bundle, &["failed to connect with seccomp agent", "connection refused"], || bundle.create());
+}
+
+/// A root without CAP_SYS_PTRACE may not look into the processes of others, where the listener is.
+#[test]
+fn a_root_that_may_not_look_into_processes() {
+    if !needs_root("a listener in a process of another user", "a user's processes are its own") {
+        return;
+    }
+    let place = place();
+    let wrapper = ["setpriv", "--inh-caps=-sys_ptrace", "--bounding-set=-sys_ptrace"];
+    let agent = Agent::listen(place.path(), 1, refuse);
+    let mut bundle = notified(&agent);
+    bundle.args(&["/bin/mkdir", "/tmp/new"]);
+    let run = |bundle: &Bundle| bundle.start_with("run", &[]).under(&wrapper).run();
+    run(&bundle).fails().says("mkdir: ");
+    // It gets nothing to read.
+    let path = place.path().join("another");
+    let _agent = UnixListener::bind(&path).unwrap();
+    let mut bundle = notified_by(path.to_str().unwrap());
+    bundle.set("/process/user", json!({"uid": 1000, "gid": 1000})).save();
+    let before = Snapshot::of(&bundle);
+    run(&bundle).exits(1).says("take the listener of the system call filter").says("takes CAP_SYS_PTRACE");
+    before.assert_unchanged(&bundle);
 }
 
 /// One that accepts no connections in time does not keep the runtime waiting.

@@ -224,7 +224,12 @@ impl<'a> Conversation<'a> {
                     return if self.prepared.gate.is_some() { Ok(()) } else { self.proceed(None) };
                 }
                 Err(error) if error.is(Errno::EBADF) || error.is(Errno::ESRCH) => {}
-                Err(error) => return Err(error.context("take the listener of the system call filter")),
+                Err(error) => {
+                    let denied = error.is(Errno::EPERM);
+                    let error = error.context("take the listener of the system call filter");
+                    let advice = "where process.user is another than the caller, that takes CAP_SYS_PTRACE";
+                    return Err(if denied { error.hint(advice) } else { error });
+                }
             }
             let ready = poll(&[(self.child.as_fd(), Interest::Read), (signals.as_fd(), Interest::Read)], Some(PAUSE))?;
             match (ready[0], ready[1]) {
