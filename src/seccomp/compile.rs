@@ -14,6 +14,7 @@ use crate::sys::seccomp::MAX_INSTRUCTIONS;
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule, sock_filter,
 };
+use std::collections::HashMap;
 
 // Offsets in `struct seccomp_data` of linux/seccomp.h:
 //     int nr; __u32 arch; __u64 instruction_pointer; __u64 args[6];
@@ -34,11 +35,18 @@ const RULE_ENTRY: usize = 2;
 
 /// What to do about a range of numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome<'a> {
+enum Outcome {
     /// The same for all arguments.
     Return(u32),
-    /// By the arguments, which are compared as 64 bits when `wide` and as 32 otherwise.
-    Check { alternatives: &'a [Alternative], wide: bool },
+    /// By the arguments: the check with this place among all.
+    Check(usize),
+}
+
+/// A check of arguments, which calls and ABIs share. They are compared as 64 bits when `wide`, and as 32 otherwise.
+#[derive(Debug, PartialEq, Eq)]
+struct Check<'a> {
+    alternatives: &'a [Alternative],
+    wide: bool,
 }
 
 /// A half of an argument.
@@ -56,13 +64,14 @@ pub(super) fn compile(profile: &Profile<'_>, tables: &[Table]) -> Result<Vec<soc
     let mut writer =
         Writer::new(profile.default_returns, tables.first().is_none_or(|table| table.abi.is_little_endian()));
     let mut sections: Vec<(u32, Label)> = Vec::new();
+    let mut checks = Vec::new();
     // The native section is put last and so lies first, in the dispatcher's reach.
     for table in tables.iter().rev() {
         let audit = table.abi.audit();
         if sections.iter().all(|(known, _)| *known != audit) {
             let of_section = tables.iter().filter(|other| other.abi.audit() == audit);
-            let ranges = section(profile, of_section);
-            sections.push((audit, writer.section(&ranges)?));
+            let ranges = section(profile, of_section, &mut checks);
+            sections.push((audit, writer.section(&ranges, &checks)?));
         }
     }
     let program = writer.dispatch(&sections);
@@ -76,11 +85,15 @@ pub(super) fn compile(profile: &Profile<'_>, tables: &[Table]) -> Result<Vec<soc
 
 /// The ranges of one audit architecture, by the bases of its ABIs. x86_64's has x32's numbers, which kill when x32 is not
 /// in the profile.
-fn section<'a>(profile: &Profile<'_>, tables: impl Iterator<Item = &'a Table>) -> Vec<Range<Outcome<'a>>> {
+fn section<'a>(
+    profile: &Profile<'_>,
+    tables: impl Iterator<Item = &'a Table>,
+    checks: &mut Vec<Check<'a>>,
+) -> Vec<Range<Outcome>> {
     let mut ranges = vec![Range { first: 0, outcome: Outcome::Return(profile.default_returns) }];
     let mut last = None;
     for table in tables {
-        push_table(&mut ranges, profile, table);
+        push_table(&mut ranges, profile, table, checks);
         last = Some(table.abi);
     }
     if last == Some(Abi::X86_64) {
@@ -92,37 +105,51 @@ fn section<'a>(profile: &Profile<'_>, tables: impl Iterator<Item = &'a Table>) -
 }
 
 /// Adds the ranges of one ABI.
-fn push_table<'a>(ranges: &mut Vec<Range<Outcome<'a>>>, profile: &Profile<'_>, table: &'a Table) {
+fn push_table<'a>(
+    ranges: &mut Vec<Range<Outcome>>,
+    profile: &Profile<'_>,
+    table: &'a Table,
+    checks: &mut Vec<Check<'a>>,
+) {
     let wide = table.abi.is_wide();
     let end = table.verdicts.len().max(table.newer);
     for (number, at) in (table.abi.base()..).zip(0..=end) {
         let outcome = match table.verdicts.get(at).and_then(Option::as_ref) {
             None => Outcome::Return(profile.returns_without_rule(table, at)),
             Some(Verdict::Always(returns)) => Outcome::Return(*returns),
-            Some(Verdict::When(alternatives)) => Outcome::Check { alternatives, wide },
+            Some(Verdict::When(alternatives)) => {
+                let check = Check { alternatives, wide };
+                Outcome::Check(checks.iter().position(|known| *known == check).unwrap_or_else(|| {
+                    checks.push(check);
+                    checks.len() - 1
+                }))
+            }
         };
         push(ranges, number, outcome);
     }
 }
 
 /// Writes the parts of the program, the last one first.
-struct Writer<'a> {
+struct Writer {
     program: Assembler,
     default_returns: u32,
     /// The byte order of the machine.
     little_endian: bool,
-    /// The checks of arguments that were written already: calls and ABIs share them.
-    checks: Vec<(Outcome<'a>, Target)>,
+    /// Where the checks of arguments are that were written already, by their places among all.
+    checks: HashMap<usize, Target>,
 }
 
-impl<'a> Writer<'a> {
+impl Writer {
     fn new(default_returns: u32, little_endian: bool) -> Self {
-        Self { program: Assembler::default(), default_returns, little_endian, checks: Vec::new() }
+        Self { program: Assembler::default(), default_returns, little_endian, checks: HashMap::new() }
     }
 
     /// The search of one audit architecture.
-    fn section(&mut self, ranges: &[Range<Outcome<'a>>]) -> Result<Label> {
-        let start = self.tree(ranges, None, &mut Self::outcome)?;
+    fn section(&mut self, ranges: &[Range<Outcome>], checks: &[Check<'_>]) -> Result<Label> {
+        let start = self.tree(ranges, None, &mut |writer, outcome| match outcome {
+            Outcome::Return(value) => Ok(Target::Return(value)),
+            Outcome::Check(at) => writer.arguments(at, checks),
+        })?;
         self.program.continue_at(start);
         Ok(self.program.put(LOAD, NUMBER))
     }
@@ -164,19 +191,18 @@ impl<'a> Writer<'a> {
         Ok(Target::At(self.program.branch(IF_AT_LEAST, pivot, yes, no)))
     }
 
-    fn outcome(&mut self, outcome: Outcome<'a>) -> Result<Target> {
-        let (alternatives, wide) = match outcome {
-            Outcome::Return(value) => return Ok(Target::Return(value)),
-            Outcome::Check { alternatives, wide } => (alternatives, wide),
-        };
-        if let Some((_, known)) = self.checks.iter().find(|(known, _)| *known == outcome) {
+    fn arguments(&mut self, at: usize, checks: &[Check<'_>]) -> Result<Target> {
+        if let Some(known) = self.checks.get(&at) {
             return Ok(*known);
         }
-        let target = match Intervals::new(alternatives, self.default_returns) {
-            Some(intervals) => self.search(&intervals, wide)?,
-            None => Target::At(self.check(alternatives, wide)?),
+        let Some(Check { alternatives, wide }) = checks.get(at) else {
+            return Ok(Target::Return(self.default_returns));
         };
-        self.checks.push((outcome, target));
+        let target = match Intervals::new(alternatives, self.default_returns) {
+            Some(intervals) => self.search(&intervals, *wide)?,
+            None => Target::At(self.check(alternatives, *wide)?),
+        };
+        self.checks.insert(at, target);
         Ok(target)
     }
 

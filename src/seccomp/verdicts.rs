@@ -153,15 +153,17 @@ impl Table {
             let conditions = conditions.iter().map(|one| one.under(abi));
             let mut conditions: Vec<_> = conditions.filter(|one| one.comparison != Comparison::Masked(0)).collect();
             conditions.sort_unstable();
-            if let Some(number) = number {
-                self.settle(number, conditions.clone(), rule.returns)
-                    .map_err(|()| Clash { abi, multiplexed: false })?;
-            }
-            if let Some((multiplexer, value)) = multiplexed {
+            let others = multiplexed.map(|(multiplexer, value)| {
                 // The first argument tells the call. Conditions on the others stay, as in libseccomp.
-                conditions.retain(|one| one.index != 0);
-                conditions.insert(0, Condition { index: 0, comparison: Comparison::Eq, value });
-                self.settle(multiplexer, conditions, rule.returns).map_err(|()| Clash { abi, multiplexed: true })?;
+                let mut others = vec![Condition { index: 0, comparison: Comparison::Eq, value }];
+                others.extend(conditions.iter().filter(|one| one.index != 0));
+                (multiplexer, others)
+            });
+            if let Some(number) = number {
+                self.settle(number, conditions, rule.returns).map_err(|()| Clash { abi, multiplexed: false })?;
+            }
+            if let Some((multiplexer, others)) = others {
+                self.settle(multiplexer, others, rule.returns).map_err(|()| Clash { abi, multiplexed: true })?;
             }
         }
         Ok(())
