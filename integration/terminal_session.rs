@@ -64,6 +64,17 @@ fn is_stopped(pid: Pid) -> bool {
     stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
 }
 
+/// Types until the runtime, in the background, has looked for a key before the shell took it (SIGTTIN), and the shell has
+/// been told. One that is stopped while the shell brings it to the foreground would just stay stopped there.
+fn stopped_by_a_key(pty: &mut Pty, runtime: Pid) {
+    wait_until("a key stops it", || {
+        pty.send("\n");
+        is_stopped(runtime)
+    });
+    pty.send("\n");
+    pty.expect("Stopped");
+}
+
 /// One command after the other, in a terminal emulator.
 #[test]
 fn a_person_at_a_shell() {
@@ -257,9 +268,9 @@ fn a_shell_stops_and_resumes() {
     pty.expect("Stopped");
     pty.send("bg\n");
     wait_until("it goes on", || !is_stopped(runtime));
+    stopped_by_a_key(&mut pty, runtime);
     pty.send("fg\n");
-    pty.send("\n");
-    wait_until("the terminal is raw once more", || pty.is_raw());
+    wait_until("the terminal is raw once more", || pty.is_raw() && !is_stopped(runtime));
     pty.send("two\n");
     pty.expect("got=two");
     pty.send("\u{4}");
@@ -283,8 +294,9 @@ fn started_in_the_background() {
     // It prints, as others do in the background.
     pty.expect("ready");
     assert!(!is_stopped(runtime));
+    stopped_by_a_key(&mut pty, runtime);
     pty.send("fg\n");
-    // The first key may have stopped it (SIGTTIN), or the shell may have been faster.
+    wait_until("the terminal is raw", || pty.is_raw() && !is_stopped(runtime));
     pty.send("\n");
     pty.expect("got=");
     leave(pty, shell, 9);
