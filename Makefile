@@ -14,12 +14,12 @@ PROBE = $(abspath $(BUILT))/debug/examples/probe
 AS_USER = 'target."cfg(unix)".runner = ["integration/enter", "integration/as-user", "onggi-test"]'
 BINARY_LIMIT = 3000000
 DENY_VERSION = 0.20.2
-SCRIPTS = .ci/run benches/run $(shell find integration -type f -perm -u+x)
+SCRIPTS = .ci/run benches/run $(shell find integration conformance -type f -perm -u+x)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build release demo test native check lint deny unit probe integration vm test-vm bench bench-mounts \
-    bench-seccomp mutations fmt doc install clean
+    bench-seccomp suite conformance mutations fmt doc install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,7 +50,7 @@ demo: setup release ## show a real container and its life, from the inside and t
 test: setup ## everything: lint, unit and integration tests, here and in the test machine (as root)
 	+@integration/everything
 
-native: lint deny unit release probe integration ## the part of `make test` on this machine alone (as root, after setup)
+native: lint deny unit release probe suite integration ## the part of `make test` on this machine alone (as root, after setup)
 
 check: test ## what continuous integration runs
 
@@ -88,6 +88,13 @@ test-vm: vm release probe ## integration tests in the test machine; AXES="root-s
 	@binary="$$($(CARGO) test --locked --test integration --no-run --message-format=json | \
 	    sed -n 's/.*"executable":"\([^"]*\/integration-[^"]*\)".*/\1/p')"; \
 	ONGGI_TEST_PROBE="$(PROBE)" exec integration/vm/test "$$binary" $(ARGS)
+
+suite: ## the validation suite of the OCI, and the tests of `make conformance` (Go 1.24 and its modules)
+	@conformance/runtime-tools/build
+	$(CARGO) test --locked --test conformance --no-run
+
+conformance: vm release suite ## engines, the validation suite of the OCI, other runtimes: in the test machine; ARGS="docker::" chooses
+	@conformance/run $(ARGS)
 
 mutations: setup probe ## the tests of security notice when a check is gone (as root)
 	@integration/mutate
