@@ -1,7 +1,7 @@
 //! `exec`: exit statuses, states, detaching, what a failure leaves: nothing.
 
 use crate::cgroup::{cgroup_of, directory};
-use crate::harness::{Bundle, ConsoleSocket, Snapshot, is_peer, is_rootless, wait_until};
+use crate::harness::{Bundle, ConsoleSocket, Snapshot, is_peer, is_rootless, needs_root, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use std::fs;
@@ -89,6 +89,23 @@ fn in_a_created_container() {
     // Whether or not the init process has become its program by now.
     bundle.exec(&[], &["true"]).ok();
     assert_eq!(bundle.status(), "running");
+}
+
+/// There is nothing for the command line to change.
+#[test]
+fn without_a_process_in_the_config() {
+    if is_peer() || !needs_root("exec before the start", "the init process is hidden from users until then") {
+        return;
+    }
+    let mut bundle = Bundle::new();
+    bundle.unset("/process").create().ok();
+    bundle
+        .exec(&[], &["true"])
+        .exits(255)
+        .says("config.json: process: is not set: give the whole process with --process");
+    let file = bundle.process_file(&json!({"args": ["/bin/echo", "in"], "cwd": "/"}));
+    assert_eq!(bundle.exec(&["--process", &file], &[]).ok().stdout, "in\n");
+    assert_eq!(bundle.status(), "created");
 }
 
 #[test]

@@ -216,6 +216,49 @@ fn start_does_not_hang_when_init_died() {
     bundle.verb("delete", &[]).ok();
 }
 
+/// Made like any other, it can't be started: that is an error, and its end.
+#[test]
+fn without_a_process() {
+    if is_peer() {
+        return;
+    }
+    let mut bundle = Bundle::new();
+    bundle.set("/root/readonly", json!(false)).args(&["/bin/true"]).warm_up();
+    let logs = bundle.logs();
+    let touching = |path: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("echo > {path}")]}]);
+    for kind in ["createRuntime", "poststart", "poststop"] {
+        bundle.set(&format!("/hooks/{kind}"), touching(logs.join(kind).to_str().unwrap()));
+    }
+    bundle.set("/hooks/startContainer", touching("/tmp/started"));
+    let ran = |kind| fs::remove_file(logs.join(kind)).is_ok();
+    let before = Snapshot::of(&bundle);
+    let refusal = "config.json: process: is not set, and start needs it: add it";
+    let edits: [fn(&mut Bundle) -> &mut Bundle; 2] = [|b| b.unset("/process"), |b| b.set("/process", json!(null))];
+    for edit in edits {
+        edit(&mut bundle);
+        bundle.run().exits(1).says(refusal);
+        bundle.start_with("run", &["--detach"]).run().exits(1).says(refusal);
+        assert!(!ran("createRuntime") && !ran("poststop"), "run refuses before anything is made");
+        before.assert_unchanged(&bundle);
+
+        bundle.create().ok().quiet();
+        assert_eq!(bundle.status(), "created");
+        assert!(ran("createRuntime"));
+        let status = fs::read_to_string(format!("/proc/{}/status", bundle.pid())).unwrap();
+        let line = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim().to_owned();
+        assert_eq!(line("Uid:").split('\t').next(), Some(caller::on_host(0).to_string().as_str()));
+        assert_eq!((line("CapEff:"), line("CapBnd:")), ("0".repeat(16), "0".repeat(16)));
+
+        bundle.verb("start", &[]).exits(1).says(refusal);
+        assert_eq!(bundle.status(), "stopped");
+        bundle.verb("start", &[]).exits(1).says("cannot start a container that has stopped");
+        assert!(!ran("poststart") && !ran("poststop"), "nothing was started, and nothing is gone");
+        bundle.verb("delete", &[]).ok().quiet();
+        assert!(ran("poststop"));
+        before.assert_unchanged(&bundle);
+    }
+}
+
 #[test]
 fn two_concurrent_starts_one_wins() {
     let mut bundle = Bundle::new();

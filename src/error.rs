@@ -193,6 +193,9 @@ pub mod phrase {
     pub const START_STOPPED: &str = "cannot start a container that has stopped";
     /// `start` twice.
     pub const START_RUNNING: &str = "cannot start an already running container";
+    /// `start` and `run` without `process` in config.json.
+    pub const START_NOTHING: &str =
+        "is not set, and start needs it: add it, with args, cwd and user, and make the container from that";
     /// `exec` after the end.
     pub const EXEC_STOPPED: &str = "cannot exec in a stopped container";
     /// `exec` in a frozen container.

@@ -29,6 +29,8 @@ pub struct Options {
     pub id: ContainerId,
     /// Whether the caller goes away before the container ends (`create`, `run --detach`).
     pub detached: bool,
+    /// Whether the program is executed at once (`run`).
+    pub starts: bool,
     /// Whether `--console-socket` was given.
     pub console_socket: bool,
     /// False with `--no-pivot`.
@@ -125,6 +127,7 @@ impl Plan {
             intel_rdt: None,
             private_pid_namespace: self.namespaces.create.has(CloneFlags::PID),
             no_new_keyring: !options.keyring,
+            no_process: bundle.spec.process().is_none(),
             annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect::<BTreeMap<_, _>>(),
             poststart: self.hooks.poststart.clone(),
             poststop: self.hooks.poststop.clone(),
@@ -139,9 +142,10 @@ fn plan_process(
     namespaces: &namespaces::Plan,
     warnings: &mut Vec<String>,
 ) -> Result<process::Plan> {
-    let Some(process) = spec.process() else {
-        return Err(Error::config("process", "process property must not be empty"));
-    };
+    let process = spec.process().as_ref();
+    if process.is_none() && options.starts {
+        return Err(Error::config("process", phrase::START_NOTHING));
+    }
     check_terminal(process, options.detached, options.console_socket)?;
     let (uids, gids) = (ranges(&namespaces.uid_map), ranges(&namespaces.gid_map));
     let input = process::Input {
@@ -158,7 +162,7 @@ fn plan_process(
         linux: spec.linux().as_ref(),
     };
     // For `exec` alone, which should not be the first to find it wrong.
-    affinity::plan(process)?;
+    process.map(affinity::plan).transpose()?;
     process::plan(process, &input, warnings)
 }
 
@@ -168,8 +172,8 @@ fn ranges(maps: &[IdMap]) -> Option<Vec<(u32, u32)>> {
 }
 
 /// Whether somebody takes the terminal, if there is to be one.
-fn check_terminal(process: &Process, detached: bool, console_socket: bool) -> Result<()> {
-    match (process.terminal().unwrap_or(false), detached, console_socket) {
+fn check_terminal(process: Option<&Process>, detached: bool, console_socket: bool) -> Result<()> {
+    match (process.and_then(Process::terminal).unwrap_or(false), detached, console_socket) {
         (true, true, false) => Err(Error::config("process.terminal", phrase::NEEDS_CONSOLE_SOCKET)),
         (false, _, true) | (true, false, true) => {
             Err(Error::new(ErrorKind::InvalidArgument, phrase::USELESS_CONSOLE_SOCKET))
@@ -206,7 +210,7 @@ fn cgroup_owner(spec: &Spec, namespaces: &namespaces::Plan, rootfs: &rootfs::Pla
     if namespaces.origin(CloneFlags::CGROUP) != Origin::New || !rootfs.has_writable_cgroups() {
         return None;
     }
-    let uid = spec.process().as_ref()?.user().uid();
+    let uid = spec.process().as_ref().map_or(0, |process| process.user().uid());
     match namespaces.origin(CloneFlags::USER) {
         Origin::Inherited => Some(uid),
         Origin::New => IdMap::host_of(&namespaces.uid_map, uid),

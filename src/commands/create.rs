@@ -72,6 +72,7 @@ fn try_make(global: &Global, args: &CreateArgs, attachment: Attachment) -> Resul
     let options = Options {
         id: id.clone(),
         detached: attachment != Attachment::Foreground,
+        starts: attachment != Attachment::Gated,
         console_socket: args.console_socket.is_some(),
         pivot: !args.no_pivot,
         keyring: !args.no_new_keyring,

@@ -6,7 +6,7 @@ use super::{Global, ON_HOST, observe, wrong_state};
 use crate::container::record::Record;
 use crate::container::report::HookState;
 use crate::container::status::{Container, Status};
-use crate::error::{Result, phrase};
+use crate::error::{Error, Result, phrase};
 use crate::hooks::{self, Kind, Place};
 use crate::parent::notify::{self, Notify};
 use std::os::fd::OwnedFd;
@@ -19,6 +19,11 @@ pub(super) fn start(global: &Global, id: &str) -> Result<u8> {
     let container = observe(&entry, entry.load()?)?;
     let status = container.status();
     match container {
+        Container::Created(live) if live.record.no_process => {
+            // As after a hook that fails: what can't be started has no reason to wait.
+            let _ = end(&live.record, Some(&live.init));
+            Err(Error::config("process", phrase::START_NOTHING))
+        }
         Container::Created(live) => {
             let notify = relay(global, entry.notify()?);
             entry.release(&lock)?;

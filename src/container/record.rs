@@ -52,6 +52,9 @@ pub struct Record {
     /// Whether its processes keep the session keyring of their callers (`--no-new-keyring`).
     #[serde(default)]
     pub no_new_keyring: bool,
+    /// Whether config.json has no `process`, so that the container can't be started.
+    #[serde(default)]
+    pub no_process: bool,
     /// The annotations of config.json.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,

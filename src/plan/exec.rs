@@ -86,12 +86,12 @@ pub struct Plan {
 /// # Errors
 /// `InvalidConfig` and `InvalidArgument` with the field or flag at fault.
 pub fn plan(input: &Input<'_>) -> Result<Plan> {
-    let own = input.container.process().as_ref();
-    let own = own.ok_or_else(|| Error::config("process", "process property must not be empty"))?;
     let mut warnings = Vec::new();
-    let (process, named) = match input.file {
-        Some((process, file)) => (completed(process.clone(), own), format!("--process {file}")),
-        None => (changed(own.clone(), input.changes, &mut warnings)?, String::new()),
+    let (process, named) = match (input.file, input.container.process()) {
+        (Some((process, file)), Some(own)) => (completed(process.clone(), own), format!("--process {file}")),
+        (Some((process, file)), None) => (process.clone(), format!("--process {file}")),
+        (None, Some(own)) => (changed(own.clone(), input.changes, &mut warnings)?, String::new()),
+        (None, None) => return Err(Error::config("process", "is not set: give the whole process with --process FILE")),
     };
     let linux = input.container.linux().as_ref();
     let profile = linux.and_then(|linux| linux.seccomp().as_ref());
@@ -101,7 +101,7 @@ pub fn plan(input: &Input<'_>) -> Result<Plan> {
 }
 
 fn plan_process(spec: &Process, input: &Input<'_>, warnings: &mut Vec<String>) -> Result<(process::Plan, Affinities)> {
-    check_terminal(spec, input.detached, input.console_socket)?;
+    check_terminal(Some(spec), input.detached, input.console_socket)?;
     let user_namespace = input.target.kinds.has(CloneFlags::USER);
     let ranges = |maps| if user_namespace { ranges(maps) } else { None };
     let (uids, gids) = (ranges(&input.target.uid_map), ranges(&input.target.gid_map));
@@ -118,7 +118,7 @@ fn plan_process(spec: &Process, input: &Input<'_>, warnings: &mut Vec<String>) -
         environment: &[],
         linux: input.container.linux().as_ref(),
     };
-    let mut process = process::plan(spec, &planned, warnings)?;
+    let mut process = process::plan(Some(spec), &planned, warnings)?;
     let affinities = affinity::plan(spec)?;
     process.scheduling.affinity = affinities.last.clone();
     Ok((process, affinities))

@@ -28,6 +28,7 @@ use crate::sys::clone::InChild;
 use crate::sys::this_process;
 use identity::Ranges;
 use oci_spec::runtime::{Linux, Process};
+use program::Program;
 use std::collections::HashMap;
 
 /// What the plan depends on beside the `process` block.
@@ -67,7 +68,7 @@ pub struct Plan {
     /// Resource limits.
     pub rlimits: rlimits::Rlimits,
     /// The program and its arguments.
-    pub program: program::Program,
+    pub program: Program,
     /// Its environment.
     pub environment: env::Environment,
     /// Its working directory.
@@ -89,13 +90,17 @@ pub struct Plan {
     pub inherited: fds::Inherited,
 }
 
-/// Plans the `process` block. What is left out without harm is added to `warnings`.
+/// Plans the `process` block; without one a process that has no program and never gets beyond its gate. What is left out
+/// without harm is added to `warnings`.
 ///
 /// # Errors
 /// Whatever could not be applied later, as far as that can be known, with the field at fault.
-pub fn plan(spec: &Process, input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
+pub fn plan(spec: Option<&Process>, input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
+    let program = spec.map_or(Ok(Program::default()), |spec| program::plan(spec.args().as_ref()))?;
+    let absent = absent();
+    let spec = spec.unwrap_or(&absent);
     Ok(Plan {
-        program: program::plan(spec.args().as_ref())?,
+        program,
         cwd: cwd::plan(spec.cwd())?,
         environment: env::plan(spec.env().as_deref().unwrap_or_default(), input.environment, input.inherited)?,
         identity: identity::plan(spec.user(), input)?,
@@ -109,6 +114,14 @@ pub fn plan(spec: &Process, input: &Input<'_>, warnings: &mut Vec<String>) -> Re
         terminal: terminal::plan(spec)?,
         inherited: input.inherited,
     })
+}
+
+/// A block that says nothing; the default of oci-spec is another one.
+fn absent() -> Process {
+    let mut process = Process::default();
+    process.set_terminal(None).set_args(None).set_env(None).set_capabilities(None).set_rlimits(None);
+    process.set_no_new_privileges(None);
+    process
 }
 
 impl Plan {
@@ -158,7 +171,7 @@ pub(crate) mod tests {
     }
 
     fn planned(process: &str) -> Result<Plan> {
-        plan(&serde_json::from_str(process).unwrap(), &input(&host()), &mut Vec::new())
+        plan(Some(&serde_json::from_str(process).unwrap()), &input(&host()), &mut Vec::new())
     }
 
     #[test]
@@ -169,6 +182,14 @@ pub(crate) mod tests {
         assert!(plan.keyring.is_some());
         assert_eq!(plan.labels, labels::Labels::default());
         assert_eq!(plan.environment.variables(), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn no_process() {
+        let smallest = r#"{"user":{"uid":0,"gid":0},"cwd":"/","args":["true"]}"#;
+        let plan = plan(None, &input(&host()), &mut Vec::new()).unwrap();
+        assert_eq!(Plan { program: Program::default(), ..planned(smallest).unwrap() }, plan);
+        assert_eq!(absent(), serde_json::from_str(r#"{"user":{"uid":0,"gid":0},"cwd":"/"}"#).unwrap());
     }
 
     #[test]

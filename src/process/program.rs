@@ -8,8 +8,8 @@ use crate::sys::this_process::Execution;
 use crate::sys::{Errno, this_process};
 use std::ffi::CString;
 
-/// What to execute.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What to execute. By default nothing, for a container without `process`, which waits at its gate until it is ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Program {
     /// `args[0]`, which is looked up.
     name: String,
@@ -49,6 +49,9 @@ impl Program {
     /// # Errors
     /// The texts that engines turn into the statuses 126 and 127.
     pub fn find(&self, _: &InChild, environment: &Environment) -> Result<Executable> {
+        if self.args.is_empty() {
+            return Ok(Executable(CString::default()));
+        }
         let refuse = |kind, why: &str| Err(Error::new(kind, format!("exec: \"{}\": {why}", self.name)));
         if !self.name.contains('/') {
             let found = self.candidates(environment).find(|path| fit(path).is_ok());

@@ -253,7 +253,8 @@ fn refusals() {
         assert_eq!(error, expected);
     };
     let bare = json!({"ociVersion": "1.0.0"});
-    check(&bare, None, &here, "config.json: process: process property must not be empty");
+    check(&bare, None, &here, "config.json: process: is not set: give the whole process with --process FILE");
+    assert!(planned(&bare, Some(&config()["process"]), &here, |_| ()).is_ok());
     let mut file = own();
     file["cwd"] = json!("srv");
     let said = "--process /tmp/p.json: process.cwd: ";
