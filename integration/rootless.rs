@@ -385,3 +385,23 @@ fn root_of_a_user_namespace() {
         assert_eq!(seen.json["stat"]["/dev/null"]["rdev"], "1:3", "bound, since no node could be made");
     }
 }
+
+/// As below Podman without privileges: our own PID namespace belongs to a user namespace above, so that whoever has joined
+/// the container's can't go back.
+#[test]
+fn exec_by_root_of_a_user_namespace() {
+    let mut bundle = Bundle::new();
+    bundle.without_namespace("user").unset("/linux/uidMappings").unset("/linux/gidMappings");
+    let pts = bundle.mount_index("/dev/pts");
+    bundle.set(&format!("/mounts/{pts}/options"), json!(["nosuid", "noexec", "newinstance", "ptmxmode=0666"]));
+    bundle.args(&["/probe", "sleep", "1000"]).save();
+    // What is to run is `onggi --root DIRECTORY run ...`.
+    let id = &bundle.id;
+    let verb = "\"$1\" \"$2\" \"$3\"";
+    let script = format!("\"$@\" && {verb} exec {id} /probe report; is=$?; {verb} delete --force {id}; exit $is");
+    let wrapper =
+        ["unshare", "--user", "--map-root-user", "--mount", "--propagation", "private", "sh", "-c", &script, "-"];
+    let done = bundle.start_with("run", &["--detach"]).under(&wrapper).run().ok();
+    let seen = crate::harness::Report::parse(&done);
+    assert_ne!(seen.json["pid"], 1);
+}

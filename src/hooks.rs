@@ -65,6 +65,11 @@ pub struct Hooks {
 }
 
 impl Hooks {
+    /// Whether some run outside of the container, by whoever creates, starts or deletes it.
+    pub fn run_on_host(&self) -> bool {
+        [&self.prestart, &self.create_runtime, &self.poststart, &self.poststop].iter().any(|hooks| !hooks.is_empty())
+    }
+
     /// Whether some run while the container's root filesystem is attached but not yet the root.
     pub fn run_before_pivot(&self) -> bool {
         [&self.prestart, &self.create_runtime, &self.create_container].iter().any(|hooks| !hooks.is_empty())

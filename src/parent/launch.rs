@@ -22,7 +22,7 @@ use crate::sys::clone::{Fork, clone3};
 use crate::sys::fs::{self, Access};
 use crate::sys::signal::Signals;
 use crate::sys::{Errno, namespace};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 /// What the command line adds to the plan, and what was opened for it.
@@ -220,7 +220,16 @@ fn clone(prepared: &child::Prepared, cgroup: Option<&Cgroup>) -> Result<Fork> {
         _ => error,
     });
     if let (Some(own), Ok(Fork::Parent { .. }) | Err(_)) = (&home, &fork) {
-        namespace::set_pid_namespace_for_children(own.as_fd()).context("return to our own PID namespace")?;
+        go_home(own, prepared)?;
     }
     fork
+}
+
+/// Has our next children in our own PID namespace again. Who is root in a user namespace alone, as below an engine without
+/// privileges, may not: ours belongs to the user namespace above. Without hooks we have no children any more.
+fn go_home(own: &OwnedFd, prepared: &child::Prepared) -> Result<()> {
+    match namespace::set_pid_namespace_for_children(own.as_fd()) {
+        Err(error) if error.is(Errno::EPERM) && !prepared.hooks.run_on_host() => Ok(()),
+        result => result.context("return to our own PID namespace, for hooks"),
+    }
 }
