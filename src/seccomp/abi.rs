@@ -1,6 +1,6 @@
 //! The ABIs that a profile can name, and the numbers of the system calls under each.
 
-use super::tables::{self, MULTIPLEXED, Multiplexer, NAMES, NO, NUMBERS, STARTS};
+use super::tables::{self, COUNT, MULTIPLEXED, Multiplexer, NAMES, NO, NUMBERS, STARTS};
 use oci_spec::runtime::Arch;
 
 /// The number that a tracer sets to have a call skipped, -1. It belongs to no ABI.
@@ -131,29 +131,33 @@ impl Abi {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call {
     /// Its place in the tables.
-    at: usize,
+    at: u16,
     /// How it is told from other calls of the same multiplexer, where there is one.
-    multiplexed: Option<(Multiplexer, u64)>,
+    multiplexed: Option<(Multiplexer, u8)>,
 }
 
 impl Call {
     /// Looks a name up; none when no ABI has it.
     pub(super) fn named(name: &str) -> Option<Self> {
-        let (mut from, mut to) = (0, tables::COUNT);
-        while from < to {
-            let at = usize::midpoint(from, to);
-            match name_at(at).cmp(name) {
-                std::cmp::Ordering::Equal => return Some(Self { at, multiplexed: multiplexed(at) }),
-                std::cmp::Ordering::Less => from = at + 1,
-                std::cmp::Ordering::Greater => to = at,
+        let mut slot = slot(name.as_bytes());
+        while SLOTS[slot] != NO {
+            let at = SLOTS[slot];
+            if name_at(at.into()) == name {
+                return Some(Self { at, multiplexed: multiplexed(at) });
             }
+            slot = (slot + 1) % SLOT_COUNT;
         }
         None
     }
 
+    /// The name.
+    pub(super) fn name(self) -> &'static str {
+        name_at(self.at.into())
+    }
+
     /// The call's number under `abi`, less what the numbers start at; none when it does not exist there.
     pub(super) fn number(self, abi: Abi) -> Option<usize> {
-        let number = NUMBERS[abi.facts().column][self.at];
+        let number = NUMBERS[abi.facts().column][usize::from(self.at)];
         (number != NO).then(|| usize::from(number))
     }
 
@@ -161,7 +165,7 @@ impl Call {
     pub(super) fn multiplexed(self, abi: Abi) -> Option<(usize, u64)> {
         let (by, call) = self.multiplexed?;
         let number = Self::named(by.name())?.number(abi)?;
-        Some((number, call))
+        Some((number, call.into()))
     }
 }
 
@@ -180,9 +184,41 @@ pub(super) fn name_at(at: usize) -> &'static str {
     NAMES.get(usize::from(STARTS[at])..usize::from(STARTS[at + 1])).unwrap_or_default()
 }
 
-fn multiplexed(at: usize) -> Option<(Multiplexer, u64)> {
-    let found = MULTIPLEXED.binary_search_by(|(known, ..)| usize::from(*known).cmp(&at)).ok()?;
-    Some((MULTIPLEXED[found].1, u64::from(MULTIPLEXED[found].2)))
+/// How many slots there are for names.
+const SLOT_COUNT: usize = 2 * COUNT;
+
+/// The places of the names, each in the slot of its hash or the next free one; [`NO`] in the others. With a binary search
+/// looking names up would be a third of the compiler's work.
+static SLOTS: [u16; SLOT_COUNT] = {
+    let mut slots = [NO; SLOT_COUNT];
+    let mut at = 0;
+    while (at as usize) < COUNT {
+        let (names, _) = NAMES.as_bytes().split_at(STARTS[at as usize + 1] as usize);
+        let (_, name) = names.split_at(STARTS[at as usize] as usize);
+        let mut slot = slot(name);
+        while slots[slot] != NO {
+            slot = (slot + 1) % SLOT_COUNT;
+        }
+        slots[slot] = at;
+        at += 1;
+    }
+    slots
+};
+
+/// The slot of a name's hash (FNV-1a).
+const fn slot(name: &[u8]) -> usize {
+    let mut hash: u32 = 0x811c_9dc5;
+    let mut at = 0;
+    while at < name.len() {
+        hash = (hash ^ name[at] as u32).wrapping_mul(0x0100_0193);
+        at += 1;
+    }
+    hash as usize % SLOT_COUNT
+}
+
+fn multiplexed(at: u16) -> Option<(Multiplexer, u8)> {
+    let found = MULTIPLEXED.binary_search_by_key(&at, |(known, ..)| *known).ok()?;
+    Some((MULTIPLEXED[found].1, MULTIPLEXED[found].2))
 }
 
 #[cfg(test)]
@@ -191,10 +227,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_are_sorted_for_the_binary_search() {
-        assert!((1..tables::COUNT).all(|at| name_at(at - 1) < name_at(at)));
+    fn every_name_is_found() {
+        assert!((1..COUNT).all(|at| name_at(at - 1) < name_at(at)));
         assert!(MULTIPLEXED.is_sorted_by(|a, b| a.0 < b.0));
-        assert!((0..tables::COUNT).all(|at| Call::named(name_at(at)).is_some_and(|call| call.at == at)));
+        assert!((0..COUNT).all(|at| Call::named(name_at(at)).is_some_and(|call| usize::from(call.at) == at)));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::assembler::{
 use super::intervals::Intervals;
 use super::profile::{Comparison, Condition, Profile};
 use super::ranges::{Range, Window, around, middle, push, windows};
-use super::verdicts::{Alternative, Table, Verdict};
+use super::verdicts::{Alternative, Conditions, Table, Verdict};
 use crate::error::{Error, Result};
 use crate::sys::seccomp::MAX_INSTRUCTIONS;
 use seccompiler::{
@@ -43,7 +43,7 @@ enum Outcome {
 }
 
 /// A check of arguments, which calls and ABIs share. They are compared as 64 bits when `wide`, and as 32 otherwise.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 struct Check<'a> {
     alternatives: &'a [Alternative],
     wide: bool,
@@ -275,7 +275,7 @@ impl Writer {
     }
 }
 
-fn comparisons(conditions: &[Condition], wide: bool) -> Result<BpfProgram> {
+fn comparisons(conditions: &Conditions, wide: bool) -> Result<BpfProgram> {
     // The profile was checked for all that these constructors check; the error is for a bug of ours.
     let refuse = |error: BackendError| Error::config("linux.seccomp.syscalls", error.to_string());
     let comparison = |condition: &Condition| {

@@ -3,6 +3,7 @@
 
 use super::profile::{Comparison, Condition};
 use super::verdicts::Alternative;
+use std::collections::BTreeSet;
 
 /// What a call returns by the value of one argument.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,24 +18,26 @@ impl Intervals {
     /// The intervals of `alternatives`, of which the first that holds decides, and else `default`. None when they look
     /// at more than one argument, or at bits of it.
     pub(super) fn new(alternatives: &[Alternative], default: u32) -> Option<Self> {
-        let conditions = || alternatives.iter().flat_map(|alternative| &alternative.conditions);
-        let index = conditions().next()?.index;
-        let mut edges = vec![0];
-        for condition in conditions() {
-            if condition.index != index || matches!(condition.comparison, Comparison::Masked(_)) {
-                return None;
-            }
-            // At its value and just above every comparison may change.
-            edges.push(condition.value);
-            edges.extend(condition.value.checked_add(1));
+        let index = alternatives.first()?.conditions.only()?.index;
+        // Where each alternative, by its place, begins or ceases to hold. The default is the last one and always holds.
+        let mut edges = vec![(0, alternatives.len())];
+        for (place, alternative) in alternatives.iter().enumerate() {
+            let condition = alternative.conditions.only().filter(|condition| condition.index == index)?;
+            edges.extend(condition.edges()?.into_iter().flatten().map(|value| (value, place)));
         }
         edges.sort_unstable();
-        edges.dedup();
-        let returns = |value| {
-            let holds = |one: &&Alternative| one.conditions.iter().all(|condition| condition.holds(value));
-            alternatives.iter().find(holds).map_or(default, |one| one.returns)
-        };
-        let mut from: Vec<_> = edges.into_iter().map(|value| (value, returns(value))).collect();
+        let mut holding = BTreeSet::new();
+        let mut from = Vec::new();
+        for edges in edges.chunk_by(|(one, _), (next, _)| one == next) {
+            for (_, place) in edges {
+                if !holding.remove(place) {
+                    holding.insert(*place);
+                }
+            }
+            let first = holding.first().and_then(|place: &usize| alternatives.get(*place));
+            let returns = first.map_or(default, |one| one.returns);
+            from.extend(edges.first().map(|(value, _)| (*value, returns)));
+        }
         from.dedup_by_key(|(_, returns)| *returns);
         Some(Self { index, from })
     }
@@ -51,29 +54,36 @@ impl Intervals {
 }
 
 impl Condition {
-    fn holds(&self, value: u64) -> bool {
-        match self.comparison {
-            Comparison::Ne => value != self.value,
-            Comparison::Lt => value < self.value,
-            Comparison::Le => value <= self.value,
-            Comparison::Eq => value == self.value,
-            Comparison::Ge => value >= self.value,
-            Comparison::Gt => value > self.value,
-            Comparison::Masked(mask) => value & mask == self.value & mask,
-        }
+    /// The values of the argument at which the condition begins or ceases to hold; below all of them it does not. None for
+    /// one that looks at bits.
+    fn edges(&self) -> Option<[Option<u64>; 3]> {
+        let at = Some(self.value);
+        let above = self.value.checked_add(1);
+        Some(match self.comparison {
+            Comparison::Ne => [Some(0), at, above],
+            Comparison::Lt => [Some(0), at, None],
+            Comparison::Le => [Some(0), above, None],
+            Comparison::Eq => [at, above, None],
+            Comparison::Ge => [at, None, None],
+            Comparison::Gt => [above, None, None],
+            Comparison::Masked(_) => return None,
+        })
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::abi::Call;
+    use super::super::verdicts::Conditions;
     use super::*;
 
     const DEFAULT: u32 = 9;
 
     fn alternative(conditions: &[(u8, Comparison, u64)], returns: u32) -> Alternative {
         let conditions = conditions.iter().map(|&(index, comparison, value)| Condition { index, comparison, value });
-        Alternative { conditions: conditions.collect(), returns }
+        let origin = (0, Call::named("read").unwrap());
+        Alternative { conditions: Conditions::new(conditions).unwrap(), returns, origin }
     }
 
     fn from(alternatives: &[Alternative]) -> Option<Vec<(u64, u32)>> {
@@ -84,9 +94,10 @@ mod tests {
     fn the_first_alternative_that_holds_decides() {
         let equal = alternative(&[(1, Comparison::Eq, 7)], 1);
         let below = alternative(&[(1, Comparison::Lt, 10)], 2);
-        let within = alternative(&[(1, Comparison::Gt, 20), (1, Comparison::Le, 30)], 3);
-        let all = [equal, below, within];
-        let expected = vec![(0, 2), (7, 1), (8, 2), (10, DEFAULT), (21, 3), (31, DEFAULT)];
+        let above = alternative(&[(1, Comparison::Gt, 20)], 3);
+        let other = alternative(&[(1, Comparison::Ne, 15)], 4);
+        let all = [equal, below, above, other];
+        let expected = vec![(0, 2), (7, 1), (8, 2), (10, 4), (15, DEFAULT), (16, 4), (21, 3)];
         assert_eq!(from(&all).unwrap(), expected);
         assert_eq!(from(&all[1..2]).unwrap(), [(0, 2), (10, DEFAULT)]);
     }

@@ -17,7 +17,7 @@ const MAX_ERRNO: u32 = 4095;
 /// The largest message to a tracer (`SECCOMP_RET_DATA` in linux/seccomp.h).
 const MAX_TRACE_DATA: u32 = 0xffff;
 /// The number of arguments in `struct seccomp_data`.
-const ARGUMENTS: usize = 6;
+const ARGUMENTS: u8 = 6;
 
 /// A profile that is valid. A `u32` named "returns" is what the program returns to the kernel: `SECCOMP_RET_*` and data.
 #[derive(Debug)]
@@ -52,8 +52,11 @@ pub(super) struct Rule<'a> {
     pub(super) names: &'a [String],
     /// What these calls return when one of the alternatives holds.
     pub(super) returns: u32,
-    /// Each alternative is a set of conditions that hold together. An empty set always holds.
-    pub(super) alternatives: Vec<Vec<Condition>>,
+    /// What is asked of the arguments.
+    args: &'a [LinuxSeccompArg],
+    /// Some argument occurs twice: then each condition is an alternative, and else they hold together. Docker's old
+    /// profiles depend on this reading of runc's.
+    repeats: bool,
 }
 
 /// A comparison of one argument, unsigned.
@@ -87,16 +90,22 @@ pub(super) enum Comparison {
 }
 
 impl Condition {
-    /// The condition as it is checked under `abi`, in a form that is equal for equal conditions.
-    pub(super) fn under(self, abi: Abi) -> Self {
+    /// The condition on argument `index` as it is checked under `abi`, in a form that is equal for equal conditions.
+    fn new(index: u8, arg: &LinuxSeccompArg, abi: Abi) -> Self {
         let width = if abi.is_wide() { u64::MAX } else { u64::from(u32::MAX) };
-        match self.comparison {
-            Comparison::Masked(mask) => {
-                let mask = mask & width;
-                Self { comparison: Comparison::Masked(mask), value: self.value & mask, ..self }
+        let (comparison, value) = match arg.op() {
+            Operator::ScmpCmpNe => (Comparison::Ne, arg.value()),
+            Operator::ScmpCmpLt => (Comparison::Lt, arg.value()),
+            Operator::ScmpCmpLe => (Comparison::Le, arg.value()),
+            Operator::ScmpCmpEq => (Comparison::Eq, arg.value()),
+            Operator::ScmpCmpGe => (Comparison::Ge, arg.value()),
+            Operator::ScmpCmpGt => (Comparison::Gt, arg.value()),
+            Operator::ScmpCmpMaskedEq => {
+                let mask = arg.value() & width;
+                (Comparison::Masked(mask), arg.value_two().unwrap_or(0) & mask)
             }
-            _ => Self { value: self.value & width, ..self },
-        }
+        };
+        Self { index, comparison, value: value & width }
     }
 }
 
@@ -121,7 +130,10 @@ impl<'a> Profile<'a> {
         let syscalls = spec.syscalls().as_deref().unwrap_or_default();
         let default_returns = default_returns(spec)?;
         let listener = listener(spec, syscalls)?;
-        let rules = syscalls.iter().enumerate().map(|(at, syscall)| Rule::new(at, syscall)).collect::<Result<_>>()?;
+        let mut rules = Vec::with_capacity(syscalls.len());
+        for (at, syscall) in syscalls.iter().enumerate() {
+            rules.push(Rule::new(at, syscall)?);
+        }
         let abis = abis(native, spec.architectures().as_deref().unwrap_or_default());
         let newer_returns = newer_returns(spec.default_action(), default_returns);
         Ok(Self { default_returns, newer_returns, abis, rules, flags: flags(spec, listener.is_some()), listener })
@@ -150,42 +162,38 @@ impl<'a> Rule<'a> {
             return Err(Error::config(format!("{}.action", field()), message));
         }
         let returns = returns(syscall.action(), syscall.errno_ret(), || format!("{}.errnoRet", field()))?;
-        let mut conditions = Vec::new();
-        for (arg_at, arg) in syscall.args().iter().flatten().enumerate() {
-            conditions.push(condition(arg, || format!("{}.args[{arg_at}]", field()))?);
+        let args = syscall.args().as_deref().unwrap_or_default();
+        if let Some(at) = args.iter().position(|arg| arg.index() >= usize::from(ARGUMENTS)) {
+            let message =
+                format!("a system call has {ARGUMENTS} arguments, 0 to {}, not {}", ARGUMENTS - 1, args[at].index());
+            return Err(Error::config(format!("{}.args[{at}].index", field()), message));
         }
-        Ok(Self { names: syscall.names(), returns, alternatives: alternatives(conditions) })
+        Ok(Self { names: syscall.names(), returns, args, repeats: repeats(args) })
+    }
+
+    /// Whether the rule looks at arguments.
+    pub(super) fn has_conditions(&self) -> bool {
+        !self.args.is_empty()
+    }
+
+    /// The alternatives under `abi`: conditions that hold together, in the order of the arguments, on each at most one.
+    /// What always holds is no condition; an alternative without any always holds.
+    pub(super) fn alternatives(&self, abi: Abi) -> impl Iterator<Item = impl Iterator<Item = Condition> + Clone> {
+        let (single, together) = if self.repeats { (self.args, None) } else { (&[][..], Some(self.args)) };
+        single.chunks(1).chain(together).map(move |args| {
+            let condition = move |index| {
+                let arg = args.iter().find(|arg| arg.index() == usize::from(index))?;
+                Some(Condition::new(index, arg, abi))
+            };
+            let conditions = (0..ARGUMENTS).filter_map(condition).take(args.len());
+            conditions.filter(|one| one.comparison != Comparison::Masked(0))
+        })
     }
 }
 
-/// Conditions hold together, unless an argument occurs twice: then each is an alternative. Docker's old profiles
-/// depend on this reading of runc's.
-fn alternatives(conditions: Vec<Condition>) -> Vec<Vec<Condition>> {
-    let repeated = conditions.iter().enumerate().any(|(at, one)| {
-        let earlier = conditions.iter().take(at);
-        earlier.into_iter().any(|other| other.index == one.index)
-    });
-    if repeated { conditions.into_iter().map(|one| vec![one]).collect() } else { vec![conditions] }
-}
-
-fn condition(arg: &LinuxSeccompArg, field: impl FnOnce() -> String) -> Result<Condition> {
-    let index = u8::try_from(arg.index()).ok().filter(|index| usize::from(*index) < ARGUMENTS).ok_or_else(|| {
-        let message = format!("a system call has {ARGUMENTS} arguments, 0 to {}, not {}", ARGUMENTS - 1, arg.index());
-        Error::config(format!("{}.index", field()), message)
-    })?;
-    let comparison = match arg.op() {
-        Operator::ScmpCmpNe => Comparison::Ne,
-        Operator::ScmpCmpLt => Comparison::Lt,
-        Operator::ScmpCmpLe => Comparison::Le,
-        Operator::ScmpCmpEq => Comparison::Eq,
-        Operator::ScmpCmpGe => Comparison::Ge,
-        Operator::ScmpCmpGt => Comparison::Gt,
-        Operator::ScmpCmpMaskedEq => {
-            let value = arg.value_two().unwrap_or(0);
-            return Ok(Condition { index, comparison: Comparison::Masked(arg.value()), value });
-        }
-    };
-    Ok(Condition { index, comparison, value: arg.value() })
+/// Whether some argument occurs twice.
+fn repeats(args: &[LinuxSeccompArg]) -> bool {
+    args.iter().enumerate().any(|(at, one)| args.iter().take(at).any(|earlier| earlier.index() == one.index()))
 }
 
 fn default_returns(spec: &LinuxSeccomp) -> Result<u32> {
@@ -383,9 +391,19 @@ mod tests {
 
     #[test]
     fn a_repeated_argument_makes_alternatives() {
-        let one = |index| Condition { index, comparison: Comparison::Eq, value: 1 };
-        assert_eq!(alternatives(vec![]), [vec![]]);
-        assert_eq!(alternatives(vec![one(0), one(1)]), [vec![one(0), one(1)]]);
-        assert_eq!(alternatives(vec![one(0), one(1), one(0)]), [vec![one(0)], vec![one(1)], vec![one(0)]]);
+        let check = |args: &[(u64, u64)], expected: &[&[(u8, u64)]]| {
+            let args: Vec<_> = args
+                .iter()
+                .map(|(index, value)| serde_json::json!({"index": index, "value": value, "op": "SCMP_CMP_EQ"}))
+                .collect();
+            let rule = serde_json::json!({"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": args});
+            let syscall = serde_json::from_value(rule).unwrap();
+            let rule = Rule::new(0, &syscall).unwrap();
+            let alternatives = rule.alternatives(Abi::NATIVE).map(|one| one.map(|it| (it.index, it.value)).collect());
+            assert_eq!(alternatives.collect::<Vec<Vec<_>>>(), expected);
+        };
+        check(&[], &[&[]]);
+        check(&[(1, 7), (0, 8)], &[&[(0, 8), (1, 7)]]);
+        check(&[(0, 7), (1, 8), (0, 9)], &[&[(0, 7)], &[(1, 8)], &[(0, 9)]]);
     }
 }

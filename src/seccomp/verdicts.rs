@@ -17,7 +17,7 @@ const LOG: u32 = 0x7ffc_0000;
 pub(super) const NOTIFY: u32 = 0x7fc0_0000;
 
 /// What becomes of one system call number.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Verdict {
     /// Returns this, whatever the arguments.
     Always(u32),
@@ -25,13 +25,23 @@ pub(super) enum Verdict {
     When(Vec<Alternative>),
 }
 
-/// A set of conditions that hold together, and what the call returns then.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Conditions that hold together, and what the call returns then. Those that say the same are equal, whatever rule does.
+#[derive(Debug, Clone)]
 pub(super) struct Alternative {
-    /// At least one, sorted.
-    pub(super) conditions: Vec<Condition>,
+    /// The conditions.
+    pub(super) conditions: Conditions,
     /// The value for the kernel.
     pub(super) returns: u32,
+    /// The rule that says so, by its place in the profile, and the call that it names.
+    pub(super) origin: (usize, Call),
+}
+
+/// At least one condition, on each argument at most one, in the arguments' order. Nearly always it is a single one, and
+/// takes no memory of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Conditions {
+    first: Condition,
+    others: Box<[Condition]>,
 }
 
 /// The verdicts under one ABI.
@@ -75,15 +85,15 @@ impl Verdicts {
                 for table in &mut verdicts.tables {
                     table.note(call);
                     if matters {
-                        let field = || format!("linux.seccomp.syscalls[{at}]");
-                        table.add(call, rule).map_err(|clash| clash.error(&field(), name))?;
+                        table.add(at, rule, call)?;
                     }
-                    if matters && table.abi == Abi::X86 && rule.alternatives.iter().all(|one| !one.is_empty()) {
+                    if matters && table.abi == Abi::X86 && rule.has_conditions() {
                         coarse.extend(call.multiplexed(table.abi).map(|(number, _)| (number, name.as_str())));
                     }
                 }
             }
         }
+        verdicts.tables.iter_mut().try_for_each(Table::settle)?;
         // Where none of these is named they are as all others of ARM.
         verdicts.tables.retain(|table| table.abi != Abi::ArmPrivate || table.newer > 0);
         verdicts.warn(&coarse, warnings);
@@ -124,20 +134,6 @@ impl Verdicts {
     }
 }
 
-/// The same condition with two actions.
-struct Clash {
-    abi: Abi,
-    multiplexed: bool,
-}
-
-impl Clash {
-    fn error(&self, field: &str, name: &str) -> Error {
-        let place = if self.multiplexed { ", where socketcall and ipc take it without its arguments," } else { "" };
-        let abi = self.abi;
-        Error::config(field, format!("{name} under {abi:?}{place} has another action for the same condition already"))
-    }
-}
-
 impl Table {
     /// Notes that the profile names a call.
     fn note(&mut self, call: Call) {
@@ -145,51 +141,104 @@ impl Table {
         self.newer = self.newer.max(end);
     }
 
-    fn add(&mut self, call: Call, rule: &Rule<'_>) -> std::result::Result<(), Clash> {
-        let abi = self.abi;
-        let (number, multiplexed) = (call.number(abi), call.multiplexed(abi));
-        for conditions in &rule.alternatives {
-            // What always holds is no condition.
-            let conditions = conditions.iter().map(|one| one.under(abi));
-            let mut conditions: Vec<_> = conditions.filter(|one| one.comparison != Comparison::Masked(0)).collect();
-            conditions.sort_unstable();
-            let others = multiplexed.map(|(multiplexer, value)| {
+    /// Adds what the rule at place `at` of the profile says about a call.
+    fn add(&mut self, at: usize, rule: &Rule<'_>, call: Call) -> Result<()> {
+        let (number, multiplexed) = (call.number(self.abi), call.multiplexed(self.abi));
+        for conditions in rule.alternatives(self.abi) {
+            if let Some((multiplexer, value)) = multiplexed {
                 // The first argument tells the call. Conditions on the others stay, as in libseccomp.
-                let mut others = vec![Condition { index: 0, comparison: Comparison::Eq, value }];
-                others.extend(conditions.iter().filter(|one| one.index != 0));
-                (multiplexer, others)
-            });
-            if let Some(number) = number {
-                self.settle(number, conditions, rule.returns).map_err(|()| Clash { abi, multiplexed: false })?;
+                let tells = Condition { index: 0, comparison: Comparison::Eq, value };
+                let others = conditions.clone().filter(|one| one.index != 0);
+                self.claim(multiplexer, std::iter::once(tells).chain(others), rule.returns, (at, call))?;
             }
-            if let Some((multiplexer, others)) = others {
-                self.settle(multiplexer, others, rule.returns).map_err(|()| Clash { abi, multiplexed: true })?;
+            if let Some(number) = number {
+                self.claim(number, conditions, rule.returns, (at, call))?;
             }
         }
         Ok(())
     }
 
-    /// A rule without conditions wins over all with, whatever the order, and over later ones without. The same
-    /// conditions twice are an error when they return different things. Podman's profile names setns in two rules
-    /// without conditions and depends on this.
-    fn settle(&mut self, number: usize, conditions: Vec<Condition>, returns: u32) -> std::result::Result<(), ()> {
+    /// A rule without conditions wins over all with, whatever the order, and over later ones without. Podman's profile
+    /// names setns in two rules without conditions and depends on this.
+    fn claim(
+        &mut self,
+        number: usize,
+        conditions: impl Iterator<Item = Condition>,
+        returns: u32,
+        origin: (usize, Call),
+    ) -> Result<()> {
         if self.verdicts.len() <= number {
             self.verdicts.resize(number + 1, None);
         }
         let verdict = &mut self.verdicts[number];
+        if matches!(verdict, Some(Verdict::Always(_))) {
+            return Ok(());
+        }
+        let Some(conditions) = Conditions::new(conditions) else {
+            if let Some(Verdict::When(alternatives)) = verdict {
+                settle(self.abi, number, alternatives)?;
+            }
+            *verdict = Some(Verdict::Always(returns));
+            return Ok(());
+        };
+        let alternative = Alternative { conditions, returns, origin };
         match verdict {
-            Some(Verdict::Always(_)) => {}
-            _ if conditions.is_empty() => *verdict = Some(Verdict::Always(returns)),
-            None => *verdict = Some(Verdict::When(vec![Alternative { conditions, returns }])),
-            Some(Verdict::When(alternatives)) => {
-                match alternatives.iter().find(|known| known.conditions == conditions) {
-                    Some(known) if known.returns != returns => return Err(()),
-                    Some(_) => {}
-                    None => alternatives.push(Alternative { conditions, returns }),
-                }
+            Some(Verdict::When(alternatives)) => alternatives.push(alternative),
+            _ => *verdict = Some(Verdict::When(vec![alternative])),
+        }
+        Ok(())
+    }
+
+    /// Settles what the rules say about each call, when all are known.
+    fn settle(&mut self) -> Result<()> {
+        for (number, verdict) in self.verdicts.iter_mut().enumerate() {
+            if let Some(Verdict::When(alternatives)) = verdict {
+                settle(self.abi, number, alternatives)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Drops the alternatives of a number that say again what an earlier one says. The same conditions twice are an error when
+/// they return different things.
+fn settle(abi: Abi, number: usize, alternatives: &mut Vec<Alternative>) -> Result<()> {
+    // Those of the same conditions stay in their order, so that the earliest is kept.
+    alternatives.sort_by(|one, other| one.conditions.cmp(&other.conditions));
+    let mut neighbours = alternatives.iter().zip(alternatives.iter().skip(1));
+    let clash = neighbours.find(|(one, next)| one.conditions == next.conditions && one.returns != next.returns);
+    if let Some((_, Alternative { origin: (at, call), .. })) = clash {
+        let multiplexed = call.number(abi) != Some(number);
+        let place = if multiplexed { ", where socketcall and ipc take it without its arguments," } else { "" };
+        let name = call.name();
+        let message = format!("{name} under {abi:?}{place} has another action for the same condition already");
+        return Err(Error::config(format!("linux.seccomp.syscalls[{at}]"), message));
+    }
+    alternatives.dedup_by(|next, one| one.conditions == next.conditions);
+    alternatives.sort_by_key(|one| one.origin.0);
+    Ok(())
+}
+
+impl PartialEq for Alternative {
+    fn eq(&self, other: &Self) -> bool {
+        self.returns == other.returns && self.conditions == other.conditions
+    }
+}
+
+impl Conditions {
+    /// None when there are none.
+    pub(super) fn new(mut conditions: impl Iterator<Item = Condition>) -> Option<Self> {
+        Some(Self { first: conditions.next()?, others: conditions.collect() })
+    }
+
+    /// Each of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Condition> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The condition, if it is the only one.
+    pub(super) fn only(&self) -> Option<&Condition> {
+        self.others.is_empty().then_some(&self.first)
     }
 }
 
@@ -261,8 +310,10 @@ mod tests {
     #[test]
     fn a_multiplexed_call_is_told_by_its_first_argument() {
         let (verdicts_, warnings) = verdicts(&[("socket", "ALLOW", &[(0, "NE", 40)])]);
-        let conditions = vec![Condition { index: 0, comparison: Comparison::Eq, value: 1 }];
-        let expected = Verdict::When(vec![Alternative { conditions, returns: ALLOW }]);
+        let tells = Condition { index: 0, comparison: Comparison::Eq, value: 1 };
+        let conditions = Conditions::new([tells].into_iter()).unwrap();
+        let origin = (0, Call::named("socket").unwrap());
+        let expected = Verdict::When(vec![Alternative { conditions, returns: ALLOW, origin }]);
         assert_eq!(verdicts_.unwrap().tables[1].verdicts[102], Some(expected));
         let warning = "conditions on arguments of socket can't be checked for 32-bit programs that use socketcall";
         assert_eq!(warnings, [format!("linux.seccomp: {warning}")]);
