@@ -73,7 +73,7 @@ fn devices() {
     assert_eq!(docker(&format!("run --rm --device-cgroup-rule 'b 254:0 rmw' small {read}")), "open");
     assert_eq!(
         docker(
-            "run --rm --device /dev/kmsg:/dev/log:r small sh -c '[ -c /dev/log ] && head -c 0 /dev/log && echo open'"
+            "run --rm --device /dev/vda:/dev/disk:r small sh -c '[ -b /dev/disk ] && head -c 0 /dev/disk && echo open'"
         ),
         "open"
     );
