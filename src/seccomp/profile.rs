@@ -52,8 +52,8 @@ pub(super) struct Rule<'a> {
     pub(super) names: &'a [String],
     /// What these calls return when one of the alternatives holds.
     pub(super) returns: u32,
-    /// What is asked of the arguments.
-    args: &'a [LinuxSeccompArg],
+    /// What is asked of the arguments, in their order.
+    conditions: Vec<Condition>,
     /// Some argument occurs twice: then each condition is an alternative, and else they hold together. Docker's old
     /// profiles depend on this reading of runc's.
     repeats: bool,
@@ -90,9 +90,9 @@ pub(super) enum Comparison {
 }
 
 impl Condition {
-    /// The condition on argument `index` as it is checked under `abi`, in a form that is equal for equal conditions.
-    fn new(index: u8, arg: &LinuxSeccompArg, abi: Abi) -> Self {
-        let width = if abi.is_wide() { u64::MAX } else { u64::from(u32::MAX) };
+    /// The condition that `arg` asks for; none on an argument that no system call has.
+    fn new(arg: &LinuxSeccompArg) -> Option<Self> {
+        let index = u8::try_from(arg.index()).ok().filter(|index| *index < ARGUMENTS)?;
         let (comparison, value) = match arg.op() {
             Operator::ScmpCmpNe => (Comparison::Ne, arg.value()),
             Operator::ScmpCmpLt => (Comparison::Lt, arg.value()),
@@ -100,12 +100,21 @@ impl Condition {
             Operator::ScmpCmpEq => (Comparison::Eq, arg.value()),
             Operator::ScmpCmpGe => (Comparison::Ge, arg.value()),
             Operator::ScmpCmpGt => (Comparison::Gt, arg.value()),
-            Operator::ScmpCmpMaskedEq => {
-                let mask = arg.value() & width;
-                (Comparison::Masked(mask), arg.value_two().unwrap_or(0) & mask)
-            }
+            Operator::ScmpCmpMaskedEq => (Comparison::Masked(arg.value()), arg.value_two().unwrap_or(0)),
         };
-        Self { index, comparison, value: value & width }
+        Some(Self { index, comparison, value })
+    }
+
+    /// The condition as it is checked under `abi`, in a form that is equal for equal conditions.
+    fn under(self, abi: Abi) -> Self {
+        let width = if abi.is_wide() { u64::MAX } else { u64::from(u32::MAX) };
+        match self.comparison {
+            Comparison::Masked(mask) => {
+                let mask = mask & width;
+                Self { comparison: Comparison::Masked(mask), value: self.value & mask, ..self }
+            }
+            _ => Self { value: self.value & width, ..self },
+        }
     }
 }
 
@@ -163,37 +172,34 @@ impl<'a> Rule<'a> {
         }
         let returns = returns(syscall.action(), syscall.errno_ret(), || format!("{}.errnoRet", field()))?;
         let args = syscall.args().as_deref().unwrap_or_default();
-        if let Some(at) = args.iter().position(|arg| arg.index() >= usize::from(ARGUMENTS)) {
-            let message =
-                format!("a system call has {ARGUMENTS} arguments, 0 to {}, not {}", ARGUMENTS - 1, args[at].index());
-            return Err(Error::config(format!("{}.args[{at}].index", field()), message));
+        let mut conditions = Vec::with_capacity(args.len());
+        for (at, arg) in args.iter().enumerate() {
+            conditions.push(Condition::new(arg).ok_or_else(|| {
+                let last = ARGUMENTS - 1;
+                let message = format!("a system call has {ARGUMENTS} arguments, 0 to {last}, not {}", arg.index());
+                Error::config(format!("{}.args[{at}].index", field()), message)
+            })?);
         }
-        Ok(Self { names: syscall.names(), returns, args, repeats: repeats(args) })
+        conditions.sort_by_key(|condition| condition.index);
+        let repeats = !conditions.is_sorted_by(|one, next| one.index < next.index);
+        Ok(Self { names: syscall.names(), returns, conditions, repeats })
     }
 
     /// Whether the rule looks at arguments.
     pub(super) fn has_conditions(&self) -> bool {
-        !self.args.is_empty()
+        !self.conditions.is_empty()
     }
 
     /// The alternatives under `abi`: conditions that hold together, in the order of the arguments, on each at most one.
     /// What always holds is no condition; an alternative without any always holds.
     pub(super) fn alternatives(&self, abi: Abi) -> impl Iterator<Item = impl Iterator<Item = Condition> + Clone> {
-        let (single, together) = if self.repeats { (self.args, None) } else { (&[][..], Some(self.args)) };
-        single.chunks(1).chain(together).map(move |args| {
-            let condition = move |index| {
-                let arg = args.iter().find(|arg| arg.index() == usize::from(index))?;
-                Some(Condition::new(index, arg, abi))
-            };
-            let conditions = (0..ARGUMENTS).filter_map(condition).take(args.len());
+        let all = self.conditions.as_slice();
+        let (single, together) = if self.repeats { (all, None) } else { (&[][..], Some(all)) };
+        single.chunks(1).chain(together).map(move |conditions| {
+            let conditions = conditions.iter().map(move |one| one.under(abi));
             conditions.filter(|one| one.comparison != Comparison::Masked(0))
         })
     }
-}
-
-/// Whether some argument occurs twice.
-fn repeats(args: &[LinuxSeccompArg]) -> bool {
-    args.iter().enumerate().any(|(at, one)| args.iter().take(at).any(|earlier| earlier.index() == one.index()))
 }
 
 fn default_returns(spec: &LinuxSeccomp) -> Result<u32> {
@@ -404,6 +410,6 @@ mod tests {
         };
         check(&[], &[&[]]);
         check(&[(1, 7), (0, 8)], &[&[(0, 8), (1, 7)]]);
-        check(&[(0, 7), (1, 8), (0, 9)], &[&[(0, 7)], &[(1, 8)], &[(0, 9)]]);
+        check(&[(0, 7), (1, 8), (0, 9)], &[&[(0, 7)], &[(0, 9)], &[(1, 8)]]);
     }
 }
