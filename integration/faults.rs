@@ -1,7 +1,8 @@
 //! What is left when onggi is killed, or a system call fails, at any point: swept over the system calls of `create`,
 //! `start`, `run` and `delete` by strace(1), sampled so that it stays short.
 
-use crate::harness::{Bundle, Outcome, Snapshot, Trace, is_peer, is_rootless, rounds};
+use crate::harness::{Bundle, MountNamespace, Outcome, Snapshot, Trace, is_peer, is_rootless, needs_root, rounds};
+use crate::no_mount_namespace;
 
 /// About as many injections as one test makes; for users, whose paths through the code are mostly the same, a few.
 fn sample() -> usize {
@@ -85,11 +86,15 @@ fn converges(bundle: &Bundle, before: &Snapshot, point: &Point) {
 }
 
 fn kill_sweep(verb: &str) {
-    if is_peer() {
-        return;
+    if !is_peer() {
+        sweep(verb, &sleeper(), "", || ());
     }
-    let bundle = sleeper();
-    let before = Snapshot::of(&bundle);
+}
+
+/// `how` tells these containers from others; what `look` sees is not to change either.
+fn sweep<T: PartialEq + std::fmt::Debug>(verb: &str, bundle: &Bundle, how: &str, look: impl Fn() -> T) {
+    let before = Snapshot::of(bundle);
+    let seen = look();
     let prepare = || {
         if ["start", "delete"].contains(&verb) {
             bundle.create().ok();
@@ -109,10 +114,11 @@ fn kill_sweep(verb: &str) {
         _ => Trace::of(command(), &bundle.logs(), "all"),
     };
     clean();
-    for point in points(&format!("faults: {verb} killed anywhere"), &trace, |_| true) {
+    for point in points(&format!("faults: {verb} killed anywhere{how}"), &trace, |_| true) {
         prepare();
         inject(command(), &point, "signal=SIGKILL");
-        converges(&bundle, &before, &point);
+        converges(bundle, &before, &point);
+        assert_eq!(look(), seen, "{point:?}");
     }
 }
 
@@ -134,6 +140,35 @@ fn start_killed_anywhere() {
 #[test]
 fn delete_killed_anywhere() {
     kill_sweep("delete");
+}
+
+/// Its mounts are the host's, and gone with it.
+#[test]
+fn create_and_delete_without_a_mount_namespace_killed_anywhere() {
+    if !needs_root("a container without a mount namespace", "users need a user namespace, and that one") || is_peer() {
+        return;
+    }
+    let host = MountNamespace::new();
+    for verb in ["create", "delete"] {
+        let mut bundle = no_mount_namespace::bundle(&host);
+        bundle.args(&["/bin/sleep", "100"]);
+        bundle.warm_up();
+        sweep(verb, &bundle, " without a mount namespace", || host.mounts());
+    }
+    // At each writing of the record, with the child on ahead.
+    let mut bundle = no_mount_namespace::bundle(&host);
+    bundle.args(&["/bin/sleep", "100"]);
+    bundle.warm_up();
+    let (before, mounts) = (Snapshot::of(&bundle), host.mounts());
+    let mut left = 0;
+    for number in 1..=4 {
+        let point = Point { call: "renameat".into(), number };
+        inject(bundle.start_with("create", &[]), &point, "delay_enter=300000:signal=SIGKILL");
+        left += usize::from(host.mounts() != mounts);
+        converges(&bundle, &before, &point);
+        assert_eq!(host.mounts(), mounts, "{point:?}");
+    }
+    assert!(left >= 2, "there was something to undo");
 }
 
 /// Between the start and the removal of the gate: the container runs, and must not count as created, or a `delete`

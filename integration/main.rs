@@ -60,6 +60,7 @@ mod mounts;
 mod namespaces;
 mod net_devices;
 mod no_host_paths;
+mod no_mount_namespace;
 mod notify;
 mod pause;
 mod process_identity;

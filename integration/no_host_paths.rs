@@ -1,7 +1,8 @@
 //! A structural test of path safety: once the root filesystem is open, no path below it reaches the kernel as text
 //! until the container's process stands in it. It catches the next bug of the family, not only the last.
 
-use crate::harness::{Bundle, Trace, is_peer, is_rootless, needs_root};
+use crate::harness::{Bundle, MountNamespace, Trace, is_peer, is_rootless, needs_root};
+use crate::no_mount_namespace;
 use serde_json::json;
 
 /// A question mark: this strace may not know the call.
@@ -47,8 +48,9 @@ fn violations(bundle: &Bundle, trace: &Trace) -> Vec<String> {
         opens.contains(&Trace::call(line)) && !line.contains("= -1") && inputs(line).iter().any(|text| names_root(text))
     });
     let opened = opened.expect("the rootfs is opened by its path once");
-    let pivot = trace.lines.iter().position(|line| Trace::call(line) == "pivot_root").unwrap_or(trace.lines.len());
-    assert!(pivot > opened, "pivot_root after the rootfs is open");
+    let changes = |line: &String| ["pivot_root", "chroot"].contains(&Trace::call(line));
+    let pivot = trace.lines.iter().position(changes).expect("the root changes");
+    assert!(pivot > opened, "the root changes after the rootfs is open");
     let between = &trace.lines[opened + 1..pivot];
     // With a user namespace it is opened once more, below the root of the container's mount namespace (rootfs/named.rs).
     let again = |line: &&String| is_rootless() && line.contains("RESOLVE_IN_ROOT") && inputs(line) == [root.as_str()];
@@ -82,6 +84,20 @@ fn with_no_pivot_as_well() {
     }
     let bundle = busy();
     let trace = Trace::of(bundle.start_with("run", &["--no-pivot"]), &bundle.logs(), FILE_AND_MOUNT_CALLS);
+    assert!(trace.outcome.status.success(), "{}", trace.outcome);
+    let found = violations(&bundle, &trace);
+    assert!(found.is_empty(), "paths below the rootfs reached the kernel:\n{}", found.join("\n"));
+}
+
+#[test]
+fn without_a_mount_namespace_as_well() {
+    if !needs_root("a container without a mount namespace", "users need a user namespace, and that one") || is_peer() {
+        return;
+    }
+    let host = MountNamespace::new();
+    let mut bundle = busy();
+    no_mount_namespace::adapt(&mut bundle, &host);
+    let trace = Trace::of(bundle.start_with("run", &[]), &bundle.logs(), FILE_AND_MOUNT_CALLS);
     assert!(trace.outcome.status.success(), "{}", trace.outcome);
     let found = violations(&bundle, &trace);
     assert!(found.is_empty(), "paths below the rootfs reached the kernel:\n{}", found.join("\n"));

@@ -97,6 +97,7 @@
 //! | right to clone a mount | | the read-only clone of our own binary | a sealed copy in memory; refused without either |
 //! | `CLONE_INTO_CGROUP` after a `cgroup.kill` | not since 6.14 | the container's cgroup | cloned once more, then moved there |
 //! | room in the container's own cgroup | | `exec` | the init process's cgroup, unless `--cgroup` names one |
+//! | numbers of mounts that are never given again | 6.8 | unmounting on the host what is the container's | its place counts as well |
 //! | time namespaces, any namespace kind | 5.6 | `linux.namespaces` | the error of clone3 |
 //! | AppArmor, SELinux | | `apparmorProfile`, `selinuxLabel` | refused: what is to be confined must not run unconfined |
 //! | resctrl, mounted | 4.10 | `linux.intelRdt` | refused |

@@ -125,6 +125,7 @@ impl Plan {
             cgroup,
             systemd,
             intel_rdt: None,
+            host_mounts: Vec::new(),
             private_pid_namespace: self.namespaces.create.has(CloneFlags::PID),
             no_new_keyring: !options.keyring,
             no_process: bundle.spec.process().is_none(),

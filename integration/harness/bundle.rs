@@ -39,6 +39,8 @@ pub struct Bundle {
     /// What `save` writes to config.json.
     pub config: Value,
     state: PathBuf,
+    /// What every command of ours runs under.
+    wrapper: Vec<String>,
 }
 
 impl Bundle {
@@ -67,7 +69,7 @@ impl Bundle {
         }
         fs::create_dir(dir.path().join("logs")).expect("mkdir");
         let state = dir.path().join("state");
-        let mut bundle = Self { dir, id, config, state };
+        let mut bundle = Self { dir, id, config, state, wrapper: Vec::new() };
         if let Some(slice) = test_slice().filter(|_| bundle.get("/linux/cgroupsPath").is_null()) {
             bundle.set("/linux/cgroupsPath", json!(format!("{slice}:onggi:{}", bundle.id)));
         }
@@ -83,6 +85,12 @@ impl Bundle {
     fn is_for_systemd(&self) -> bool {
         let path = self.get("/linux/cgroupsPath").as_str();
         test_slice().zip(path).is_some_and(|(slice, path)| path.starts_with(slice.trim_end_matches(".slice")))
+    }
+
+    /// Has every command of ours run under `wrapper`, which must outlive us.
+    pub fn always_under(&mut self, wrapper: Vec<String>) -> &mut Self {
+        self.wrapper = wrapper;
+        self
     }
 
     /// The bundle directory.
@@ -242,7 +250,9 @@ impl Bundle {
             all.extend(words(&["--systemd-cgroup"]));
         }
         all.extend(words(args));
-        Invocation::runtime(&self.logs(), all).env("ONGGI_TEST_ID", &self.id)
+        let invocation = Invocation::runtime(&self.logs(), all).env("ONGGI_TEST_ID", &self.id);
+        let wrapper: Vec<&str> = self.wrapper.iter().map(String::as_str).collect();
+        if wrapper.is_empty() { invocation } else { invocation.under(&wrapper) }
     }
 
     /// Runs the binary with our `--root` and these arguments.

@@ -5,15 +5,14 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::CGROUP_MOUNT;
 use crate::sys::fs::{self, Access, Resolve, magic};
 use crate::sys::poll::{Interest, poll};
-use crate::sys::{Errno, mount};
+use crate::sys::{Errno, mount, mount_table};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// More than any file of a cgroup has: `cgroup.procs` of four million processes.
 const READ_LIMIT: usize = 32 << 20;
-
-const MOUNT_TABLE: &str = "/proc/self/mountinfo";
 
 /// Whether there are living processes, and whether all are frozen.
 pub(super) const EVENTS: &str = "cgroup.events";
@@ -66,12 +65,13 @@ impl Directory {
         }
         // In a cgroup namespace; there only the mount table tells, in places counted from the namespace's root.
         let id = mount::mount_id(&self.fd)?;
-        let table = fs::open(MOUNT_TABLE, Access::Read).and_then(|file| fs::read_all(file, READ_LIMIT))?;
-        match root_of_mount(&String::from_utf8_lossy(&table), id) {
-            None | Some("/") => Ok(()),
+        let root = mount_table::find(&mount_table::read()?, id).map(|mount| mount.root);
+        match root.filter(|root| root != Path::new("/")) {
+            None => Ok(()),
             Some(part) => {
                 let message = format!(
-                    "{CGROUP_MOUNT} shows only the cgroup {part} of this cgroup namespace: mount cgroup2 there anew"
+                    "{CGROUP_MOUNT} shows only the cgroup {} of this cgroup namespace: mount cgroup2 there anew",
+                    part.display()
                 );
                 Err(Error::new(ErrorKind::Unsupported, message))
             }
@@ -271,27 +271,4 @@ fn not_opened(error: Error, shown: &str) -> Error {
     let foreign = error.is(Errno::EXDEV);
     let error = error.phrased(format!("open cgroup {shown}"));
     if foreign { error.hint("something else is mounted there: unmount it or choose another cgroup") } else { error }
-}
-
-/// Which part of its filesystem the mount with number `id` shows; see proc_pid_mountinfo(5).
-fn root_of_mount(table: &str, id: u64) -> Option<&str> {
-    table.lines().find_map(|line| {
-        let mut words = line.split(' ');
-        let found = words.next()?.parse() == Ok(id);
-        if found { words.nth(2) } else { None }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::root_of_mount;
-
-    #[test]
-    fn roots_of_mounts() {
-        const TABLE: &str = "24 1 0:22 / /sys rw shared:2 - sysfs sysfs rw\n\
-            31 24 0:27 /../a /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n310 24 0:27 / /mnt rw - cgroup2 cgroup2 rw\n";
-        assert_eq!(root_of_mount(TABLE, 31), Some("/../a"));
-        assert_eq!(root_of_mount(TABLE, 310), Some("/"));
-        assert_eq!(root_of_mount(TABLE, 3), None);
-    }
 }

@@ -11,11 +11,12 @@ mod step;
 mod user;
 
 use crate::container::record::Record;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::handshake::{Channel, Report};
 use crate::hooks::Hooks;
 use crate::intel_rdt::Groups;
 use crate::namespaces::{self, Joins};
+use crate::rootfs::HostMounts;
 use crate::seccomp::Filter;
 use crate::sys::clone::{InChild, SingleThreaded};
 use crate::sys::fs::write_all;
@@ -61,6 +62,16 @@ pub struct Prepared {
     pub intel_rdt: Option<Rc<Groups>>,
     /// The FIFO that `start` writes to; `None` for `run`, which starts at once.
     pub gate: Option<OwnedFd>,
+}
+
+impl Prepared {
+    /// What the container will have among the host's mounts.
+    pub fn host_mounts(&self) -> Result<HostMounts> {
+        match &self.role {
+            Role::Init(sources) => HostMounts::of(sources),
+            Role::Joining { .. } => Ok(HostMounts::default()),
+        }
+    }
 }
 
 /// What the child is to become.

@@ -207,6 +207,7 @@ impl Made {
         let Self { mut launched, claim, .. } = self;
         launched.init.release();
         launched.keep_net_devices();
+        launched.host_mounts.keep();
         if let Some(cgroup) = launched.cgroup {
             cgroup.keep();
         }

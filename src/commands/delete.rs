@@ -11,6 +11,7 @@ use crate::error::{Context, ErrorKind, Result, phrase};
 use crate::hooks::{self, Kind};
 use crate::intel_rdt::Groups;
 use crate::log::Log;
+use crate::rootfs;
 use crate::sys::pidfd;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -89,13 +90,14 @@ fn remove_cgroup(record: &Record) -> Result<()> {
     Ok(())
 }
 
-/// Removes everything of a container whose init process has ended, in runc's order: remaining processes, cgroup, groups of
-/// Intel RDT, state directory; then the poststop hooks. What is gone already is fine.
+/// Removes everything of a container whose init process has ended, in runc's order: remaining processes, cgroup, mounts
+/// on the host, groups of Intel RDT, state directory; then the poststop hooks. What is gone already is fine.
 pub(super) fn destroy(entry: &Entry, record: &Record, log: &Log) -> Result<()> {
     if let Some(unit) = &record.systemd {
         stop_unit(record, unit)?;
     }
     remove_cgroup(record).context("remove the container's cgroup")?;
+    rootfs::unmount(record).context("remove the container's mounts from the host")?;
     if let Some(groups) = record.intel_rdt.as_ref().map(Groups::existing).transpose()?.flatten() {
         groups.remove().context("unable to remove container's IntelRDT group")?;
     }

@@ -46,6 +46,9 @@ pub struct Record {
     /// Its groups in the resctrl filesystem, if `linux.intelRdt` asked for them.
     #[serde(default)]
     pub intel_rdt: Option<IntelRdt>,
+    /// What is mounted for it in the runtime's own mount namespace, on the root filesystem's directory, the lowest first.
+    #[serde(default)]
+    pub host_mounts: Vec<HostMount>,
     /// Whether the init process is number 1 of a PID namespace made for it, so that its end ends all others.
     #[serde(default)]
     pub private_pid_namespace: bool,
@@ -85,6 +88,16 @@ pub struct IntelRdt {
     /// The name of the monitoring group in it, which goes with the container.
     #[serde(default)]
     pub monitor: Option<String>,
+}
+
+/// A mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostMount {
+    /// Its number in `/proc/self/mountinfo`, which another one gets when it is gone.
+    pub id: u64,
+    /// The number that no other one gets, where the kernel has such.
+    #[serde(default)]
+    pub unique: Option<u64>,
 }
 
 /// How far `create` came.

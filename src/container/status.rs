@@ -115,9 +115,14 @@ pub fn living_init(record: &Record) -> Result<Option<OwnedFd>> {
         }
         Err(error) => return Err(error),
     };
-    let same_boot = || record.boot_id.as_ref().is_none_or(|recorded| boot_id().is_none_or(|now| now == *recorded));
-    let lives = stat(pid)?.is_some_and(|stat| !has_ended(&stat) && stat.starttime == start_time) && same_boot();
+    let lives =
+        stat(pid)?.is_some_and(|stat| !has_ended(&stat) && stat.starttime == start_time) && is_of_this_boot(record);
     Ok(lives.then_some(init))
+}
+
+/// Whether numbers that the kernel gave the container still mean the same.
+pub fn is_of_this_boot(record: &Record) -> bool {
+    record.boot_id.as_ref().is_none_or(|recorded| boot_id().is_none_or(|now| now == *recorded))
 }
 
 /// Whether the process `pid` still runs onggi's own code: it was cloned and has not executed a program. A container's

@@ -18,6 +18,7 @@ use crate::host::Host;
 use crate::intel_rdt::Made;
 use crate::namespaces::Joins;
 use crate::plan::Plan;
+use crate::rootfs::HostMounts;
 use crate::sys::clone::{Fork, clone3};
 use crate::sys::fs::{self, Access};
 use crate::sys::signal::Signals;
@@ -41,9 +42,11 @@ pub struct Options {
 /// A container whose init process is ready (`create`) or runs its program (`run`). Dropped, it undoes all of that.
 #[derive(Debug)]
 pub struct Launched {
-    // The order matters: the process ends before its cgroup and its groups are removed.
+    // The order matters: the process ends before its mounts, its cgroup and its groups are removed.
     /// The init process.
     pub init: InitProcess,
+    /// What it has among the host's mounts.
+    pub host_mounts: HostMounts,
     /// Its cgroup; none where none is wanted or allowed.
     pub cgroup: Option<Cgroup>,
     /// Its groups in the resctrl filesystem, if it is to have some.
@@ -108,6 +111,11 @@ pub fn launch(
         made.make(wanted)?;
     }
     let mut prepared = prepare::prepare(plan, options.joins, &record, host, gate)?;
+    let host_mounts = prepared.host_mounts()?;
+    if !host_mounts.record.is_empty() {
+        record.host_mounts.clone_from(&host_mounts.record);
+        claim.write(&record)?;
+    }
     prepared.intel_rdt = intel_rdt.as_ref().map(|made| Rc::clone(made.groups()));
     prepared.awaits_cgroup = cgroup.as_ref().is_some_and(|cgroup| cgroup.dir().is_none());
     let (mut console, mut agent) = (options.console, options.agent);
@@ -147,7 +155,7 @@ pub fn launch(
         warnings.push(UNKILLABLE.to_owned());
     }
     let Done { init, relay, net_devices, early_signals, .. } = done;
-    Ok(Launched { init, cgroup, intel_rdt, record, net_devices, relay, early_signals, warnings })
+    Ok(Launched { init, host_mounts, cgroup, intel_rdt, record, net_devices, relay, early_signals, warnings })
 }
 
 /// The cgroup is there, but we may not start processes in it: fine for a container that needs none.

@@ -124,14 +124,14 @@ fn plan_process(spec: &Process, input: &Input<'_>, warnings: &mut Vec<String>) -
     Ok((process, affinities))
 }
 
-/// In a mount namespace that was joined each container lives on a root of its own.
+/// In a mount namespace that was joined, or is the host's, each container lives on a root of its own.
 fn lives_in_a_part(input: &Input<'_>) -> bool {
     let listed = input.container.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
-    let joined = listed.into_iter().flatten().any(|namespace| {
+    let is_new = listed.into_iter().flatten().any(|namespace| {
         let path = namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty());
-        namespace.typ() == LinuxNamespaceType::Mount && path.is_some()
+        namespace.typ() == LinuxNamespaceType::Mount && path.is_none()
     });
-    joined || !input.target.kinds.has(CloneFlags::MOUNT)
+    !is_new || !input.target.kinds.has(CloneFlags::MOUNT)
 }
 
 /// Fills in what `process` leaves out.

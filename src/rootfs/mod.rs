@@ -9,12 +9,16 @@
 //! finish, pivot, restrict   late read-only, the old root goes, read-only and masked paths
 //! ```
 //!
+//! Which of several ways leads to the root is [`Way`]'s. On the host's own mounts there is one that must be gone back
+//! again: [`HostMounts`] while the container is made, [`unmount`] when it is deleted.
+//!
 //! Between `prepare` and `pivot` no path below the root reaches the kernel: only names relative to a descriptor, resolved
 //! by openat2 inside the root (CVE-2021-30465, CVE-2024-45310 and their family).
 
 mod attach;
 mod copy_up;
 mod devices;
+mod host_mounts;
 mod idmap;
 mod label;
 mod masks;
@@ -29,6 +33,7 @@ mod root;
 mod userns;
 
 pub use attach::Mounted;
+pub use host_mounts::{HostMounts, unmount};
 pub use idmap::{Idmap, Idmaps};
 pub use label::{Label, mount_label};
 pub use mounts::NOTIFY;
@@ -37,12 +42,13 @@ pub use options::names as mount_option_names;
 pub use prepare::{Prepared, Sources, check, prepare};
 pub use root::Root;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::idmap::IdMap;
 use devices::DevicesPlan;
 use mounts::{MountPlan, What};
 use oci_spec::runtime as spec;
 use path::ContainerPath;
+use pivot::Way;
 use propagation::RootPropagation;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -114,13 +120,8 @@ pub struct Plan {
     pub(crate) root_readonly: bool,
     /// `linux.rootfsPropagation`.
     pub(crate) propagation: RootPropagation,
-    /// Whether the namespace is joined rather than new.
-    pub(crate) joined: bool,
-    /// Whether pivot_root(2) is used, rather than chroot(2).
-    pub(crate) pivot: bool,
-    /// Whether the tree is attached at its own path rather than on top of "/": hooks that enter the namespace (NVIDIA's,
-    /// anything with nsenter) look for the root filesystem where it is on the host.
-    pub(crate) at_own_path: bool,
+    /// How the tree becomes the root.
+    pub(crate) way: Way,
     /// Whether sources are opened again in the container's mount namespace, which is one of a user namespace; see
     /// [`Named`].
     pub(crate) reopens: bool,
@@ -131,14 +132,8 @@ pub struct Plan {
 /// # Errors
 /// `InvalidConfig` naming the field, `Unsupported` for what this version can't do.
 pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
-    if input.mount_namespace == MountNamespace::Host {
-        refuse_restrictions(input)?;
-        let advice =
-            "a container without a mount namespace of its own is not supported yet; list {\"type\": \"mount\"}";
-        return Err(Error::config("linux.namespaces", advice).of_kind(ErrorKind::Unsupported));
-    }
     let propagation = propagation::plan(input.linux.and_then(|linux| linux.rootfs_propagation().as_deref()))?;
-    check_no_pivot(input, propagation)?;
+    let way = pivot::plan(input, propagation)?;
     let source = source(input)?;
     let mounts = mounts::plan(input, &source, warnings)?;
     let dev_is_bind = mounts.iter().any(|mount| mount.destination.is("dev") && mount.is_bind());
@@ -153,10 +148,8 @@ pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
         mount_label: input.mount_label.clone(),
         root_readonly: input.root.and_then(spec::Root::readonly).unwrap_or(false),
         propagation,
-        joined: input.mount_namespace == MountNamespace::Joined,
-        pivot: input.pivot,
+        way,
         reopens: input.user_namespace && input.mount_namespace == MountNamespace::New,
-        at_own_path: input.hooks && input.pivot && input.mount_namespace == MountNamespace::New,
     })
 }
 
@@ -166,19 +159,6 @@ impl Plan {
         let topmost = self.mounts.iter().rfind(|mount| mount.destination.is("sys/fs/cgroup"));
         topmost.is_some_and(|mount| mount.fstype() == Some("cgroup2") && !mount.is_read_only())
     }
-}
-
-/// Read-only and masked paths are mounts, which would be the host's.
-fn refuse_restrictions(input: &Input<'_>) -> Result<()> {
-    let Some(linux) = input.linux else { return Ok(()) };
-    for (field, paths) in [("linux.maskedPaths", linux.masked_paths()), ("linux.readonlyPaths", linux.readonly_paths())]
-    {
-        if paths.as_ref().is_some_and(|paths| !paths.is_empty()) {
-            let text = "unable to restrict sys entries without a private MNT namespace";
-            return Err(Error::config(field, text));
-        }
-    }
-    Ok(())
 }
 
 fn source(input: &Input<'_>) -> Result<PathBuf> {
@@ -194,22 +174,6 @@ fn source(input: &Input<'_>) -> Result<PathBuf> {
     Ok(input.bundle.join(path).components().collect())
 }
 
-fn check_no_pivot(input: &Input<'_>, propagation: RootPropagation) -> Result<()> {
-    if input.pivot {
-        return Ok(());
-    }
-    if propagation.is_private() {
-        let advice = "a private root filesystem is not possible with --no-pivot";
-        return Err(Error::config("linux.rootfsPropagation", advice));
-    }
-    if input.user_namespace {
-        // Under a user namespace the host's mounts are locked, so /proc and /sys could not be removed.
-        let advice = "--no-pivot is not possible with a user namespace: the host's mounts would stay visible";
-        return Err(Error::config("linux.namespaces", advice).of_kind(ErrorKind::Unsupported));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests {
@@ -220,6 +184,12 @@ pub(crate) mod tests {
 
     /// Plans `fragment`, which holds `root`, `mounts`, `linux` and `annotations`, with a new mount and user namespace as told.
     pub(crate) fn plan_of(fragment: &str, user_namespace: bool) -> Result<Plan> {
+        let map = if user_namespace { MAP } else { &[] };
+        plan_with(fragment, |input| (input.user_namespace, input.uid_map, input.gid_map) = (user_namespace, map, map))
+    }
+
+    /// The same with a new mount namespace, and what `change` makes of the rest.
+    pub(crate) fn plan_with(fragment: &str, change: impl FnOnce(&mut Input<'_>)) -> Result<Plan> {
         #[derive(serde::Deserialize)]
         struct Fragment {
             root: Option<spec::Root>,
@@ -229,24 +199,25 @@ pub(crate) mod tests {
         }
         let fragment: Fragment = serde_json::from_str(fragment).unwrap();
         let rootfs = spec::RootBuilder::default().path("rootfs").build().unwrap();
-        let input = Input {
+        let mut input = Input {
             root: fragment.root.as_ref().or(Some(&rootfs)),
             mounts: fragment.mounts.as_deref(),
             linux: fragment.linux.as_ref(),
             mount_label: mount_label(fragment.linux.as_ref(), fragment.annotations.as_ref())?,
             bundle: Path::new("/bundle"),
             mount_namespace: MountNamespace::New,
-            user_namespace,
+            user_namespace: false,
             cgroup_namespace: true,
             network_namespace: false,
             pid_namespace: true,
             ipc_namespace: false,
-            uid_map: if user_namespace { MAP } else { &[] },
-            gid_map: if user_namespace { MAP } else { &[] },
+            uid_map: &[],
+            gid_map: &[],
             pivot: true,
             hooks: false,
             notify: None,
         };
+        change(&mut input);
         plan(&input, &mut Vec::new())
     }
 

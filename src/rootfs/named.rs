@@ -175,7 +175,8 @@ impl Named {
             Some(devices) => devices.take_nodes(|| take(Depth::Top).map(|(_, node)| node))?,
             None => Vec::new(),
         };
-        Ok(Prepared { plan: plan.clone(), root, place, trees, nodes, maps: Idmaps::default(), kcore: self.kcore })
+        let (maps, kcore) = (Idmaps::default(), self.kcore);
+        Ok(Prepared { plan: plan.clone(), root, place, spot: None, trees, nodes, maps, kcore })
     }
 }
 

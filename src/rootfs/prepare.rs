@@ -1,7 +1,9 @@
 //! On the host, in the parent: everything the plan names becomes a detached mount with its attributes set.
 
+use super::host_mounts::{self, Spot};
 use super::idmap::{self, Idmaps};
 use super::named::{self, Named};
+use super::pivot::Way;
 use super::root::Root;
 use super::{MountPlan, Plan, What};
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -28,6 +30,8 @@ pub struct Prepared {
     pub(super) root: Root,
     /// The directory that the root filesystem was cloned from, where it can be attached to it again.
     pub(super) place: Option<OwnedFd>,
+    /// Where the root is attached among the host's mounts, if it is.
+    pub(super) spot: Option<Spot>,
     /// One entry for each mount of the plan; `None` for those made in the child.
     pub(super) trees: Vec<Option<Tree>>,
     /// One entry for each device of the plan; `None` for nodes made in the child.
@@ -52,7 +56,8 @@ pub(super) struct Tree {
 /// `invalid rootfs: …`.
 pub fn check(plan: &Plan) -> Result<()> {
     let stat = fs::stat_path(&plan.source).map_err(|error| missing_root(error, &plan.source))?;
-    check_root(&plan.source, &stat)
+    check_root(&plan.source, &stat)?;
+    if plan.way == Way::OnHost { host_mounts::check(&plan.source, &stat) } else { Ok(()) }
 }
 
 /// Opens what the plan names; `maps` are the user namespaces for [`Plan::idmaps`]. Call it on the host, before the clone,
@@ -65,13 +70,20 @@ pub fn prepare(plan: Plan, maps: Idmaps) -> Result<Sources> {
     if plan.reopens {
         return named::prepare(plan, maps, kcore).map(Sources::Named);
     }
-    let root = root_of(&plan, open_root(&plan.source)?)?;
+    let (spot, tree) = match plan.way {
+        Way::OnHost => {
+            let prepared = Spot::prepare(&plan.source).map_err(|error| missing_root(error, &plan.source));
+            prepared.map(|(spot, tree)| (Some(spot), tree))?
+        }
+        _ => (None, open_root(&plan.source)?),
+    };
+    let root = root_of(&plan, tree)?;
     let trees = plan.mounts.iter().map(|mount| open_source(mount, &plan, &maps)).collect::<Result<_>>()?;
     let nodes = match &plan.devices {
         Some(devices) => devices.open_host_nodes()?,
         None => Vec::new(),
     };
-    Ok(Sources::Ready(Prepared { plan, root, place: None, trees, nodes, maps, kcore }))
+    Ok(Sources::Ready(Prepared { plan, root, place: None, spot, trees, nodes, maps, kcore }))
 }
 
 /// Where the host has its sysfs.
@@ -105,7 +117,7 @@ pub(super) fn root_of(plan: &Plan, tree: OwnedFd) -> Result<Root> {
     check_root(&plan.source, &stat)?;
     let (propagation, depth) = plan.propagation.of_new_root();
     mount::set_attributes(&tree, Attributes::NONE, Some(propagation), depth).context(INVALID_ROOT)?;
-    if plan.joined {
+    if plan.way == Way::Joined {
         // The kernel refuses to attach an unbindable tree where the attachment would spread to other namespaces, which
         // is what we want to know when the namespace is not ours; see `Prepared::enter`.
         let unbindable = Some(Propagation::Unbindable);

@@ -388,6 +388,16 @@ pub fn mount_id(fd: impl AsFd) -> Result<u64> {
     statx(fd, libc::STATX_MNT_ID).map(|told| told.stx_mnt_id)
 }
 
+/// The number of that mount which no other one gets before the machine boots again (`STATX_MNT_ID_UNIQUE`); `None` before
+/// Linux 6.8.
+///
+/// # Errors
+/// The errno of statx(2).
+pub fn unique_mount_id(fd: impl AsFd) -> Result<Option<u64>> {
+    let told = statx(fd, libc::STATX_MNT_ID_UNIQUE)?;
+    Ok((told.stx_mask & libc::STATX_MNT_ID_UNIQUE != 0).then_some(told.stx_mnt_id))
+}
+
 /// What statx(2) tells about `fd` when asked for `mask`.
 pub(super) fn statx(fd: impl AsFd, mask: libc::c_uint) -> Result<libc::statx> {
     // SAFETY: all zeroes is a valid statx.
@@ -423,7 +433,20 @@ pub fn chroot_here(_: &InChild) -> Result<()> {
 /// # Errors
 /// The errno of umount2(2): EINVAL when nothing is mounted there or it is locked.
 pub fn detach(_: &InChild, path: &Path) -> Result<()> {
-    nix::mount::umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)
+    umount(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)
+}
+
+/// Detaches the topmost mount at the place `at`, in the calling process's own namespace, with all below it. On the host,
+/// to undo what was mounted there.
+///
+/// # Errors
+/// As [`detach`]; EINVAL also when `at` is in a mount that is detached.
+pub fn detach_at(at: impl AsFd) -> Result<()> {
+    umount(Path::new(&format!("/proc/self/fd/{}", at.as_fd().as_raw_fd())), MntFlags::MNT_DETACH)
+}
+
+fn umount(path: &Path, flags: MntFlags) -> Result<()> {
+    nix::mount::umount2(path, flags)
         .map_err(|errno| Error::sys(format!("umount2({}, MNT_DETACH)", path.display()), errno))
 }
 

@@ -14,18 +14,45 @@ pub fn read() -> Result<Vec<u8>> {
     fs::open("/proc/self/mountinfo", Access::Read).and_then(|file| fs::read_all(file, LIMIT))
 }
 
+/// A mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Which part of its filesystem it shows.
+    pub root: PathBuf,
+    /// Where it is mounted.
+    pub point: PathBuf,
+}
+
+/// The mount with the number `id` in `table`; see [`super::mount::mount_id`].
+pub fn find(table: &[u8], id: u64) -> Option<Mount> {
+    let id = id.to_string();
+    lines(table).find_map(|mut words| {
+        let wanted = words.next()? == id.as_bytes();
+        let (root, point) = (words.nth(2)?, words.next()?);
+        wanted.then(|| Mount { root: path(root), point: path(point) })
+    })
+}
+
 /// The mount points in `table`, of filesystems of this `kind` alone if one is given.
 pub fn points(table: &[u8], kind: Option<&str>) -> Vec<PathBuf> {
-    let lines = table.split(|byte| *byte == b'\n');
-    let point = |line: &[u8]| {
-        let mut words = line.split(|byte| *byte == b' ');
+    let point = |mut words: Words<'_>| {
         let point = words.nth(4)?;
         // Optional fields come between, up to a dash.
         let found = words.by_ref().find(|word| *word == b"-").and_then(|_| words.next())?;
         let wanted = kind.is_none_or(|kind| found == kind.as_bytes());
-        wanted.then(|| PathBuf::from(OsString::from_vec(unescape(point))))
+        wanted.then(|| path(point))
     };
-    lines.filter_map(point).collect()
+    lines(table).filter_map(point).collect()
+}
+
+type Words<'a> = std::slice::Split<'a, u8, fn(&u8) -> bool>;
+
+fn lines(table: &[u8]) -> impl Iterator<Item = Words<'_>> {
+    table.split(|byte| *byte == b'\n').map(|line| line.split((|byte| *byte == b' ') as fn(&u8) -> bool))
+}
+
+fn path(text: &[u8]) -> PathBuf {
+    PathBuf::from(OsString::from_vec(unescape(text)))
 }
 
 /// Undoes octal escapes.
@@ -61,5 +88,15 @@ mod tests {
         assert_eq!(points(table, None), [Path::new("/"), Path::new("/a b"), Path::new("/c\\x")]);
         assert_eq!(points(table, Some("resctrl")), [Path::new("/a b")]);
         assert_eq!(points(b"", None), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn by_number() {
+        const TABLE: &[u8] = b"24 1 0:22 / /sys rw shared:2 - sysfs sysfs rw\n\
+            31 24 0:27 /../a /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n310 24 0:27 / /m\\040t rw - cgroup2 cgroup2 rw\n";
+        let found = |id| find(TABLE, id).map(|mount| (mount.root, mount.point));
+        assert_eq!(found(31), Some(("/../a".into(), "/sys/fs/cgroup".into())));
+        assert_eq!(found(310), Some(("/".into(), "/m t".into())));
+        assert_eq!(found(3), None);
     }
 }

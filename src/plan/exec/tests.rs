@@ -304,6 +304,6 @@ fn roots() {
     check(json!([{"type": "mount"}]), CloneFlags::MOUNT, false);
     check(json!([{"type": "mount", "path": ""}]), CloneFlags::MOUNT, false);
     check(json!([{"type": "mount", "path": "/proc/9/ns/mnt"}]), CloneFlags::MOUNT, true);
-    check(json!([{"type": "pid", "path": "/proc/9/ns/pid"}]), CloneFlags::MOUNT.with(CloneFlags::PID), false);
+    check(json!([{"type": "pid", "path": "/proc/9/ns/pid"}]), CloneFlags::MOUNT.with(CloneFlags::PID), true);
     check(json!([]), CloneFlags::default(), true);
 }
