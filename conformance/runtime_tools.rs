@@ -119,7 +119,10 @@ fn check_table(onggi: &BTreeMap<String, (Verdict, String)>) {
     if std::env::var_os("ONGGI_PEERS").is_none() {
         for (name, (verdict, _)) in onggi {
             let start = format!("| {name} | {} |", verdict.text());
-            assert!(document.contains(&start), "docs/conformance.md lacks {start} run make conformance-table");
+            assert!(
+                document.contains(&start),
+                "docs/conformance.md lacks {start}: `make conformance` tells the whole table"
+            );
         }
         return;
     }
