@@ -165,7 +165,7 @@ fn a_reading_that_fails_is_told_and_passed_over() {
     fs::set_permissions(&time, PermissionsExt::from_mode(0o000)).unwrap();
     bundle.verb("events", &["--stats"]).exits(1).says("cpu.stat: permission denied");
     let running = follow(&bundle, "50ms");
-    std::thread::sleep(Duration::from_millis(200));
+    wait_until("a warning", || running.stderr().contains("cpu.stat: permission denied"));
     assert_eq!(running.stdout(), "");
     fs::set_permissions(&time, PermissionsExt::from_mode(0o444)).unwrap();
     wait_until("a line", || !running.stdout().is_empty());

@@ -203,6 +203,11 @@ impl Running {
         read(&self.out)
     }
 
+    /// What it has written on stderr so far.
+    pub fn stderr(&self) -> String {
+        read(&self.err)
+    }
+
     /// Whether it has a file of this name open now.
     pub fn has_open(&self, name: &str) -> bool {
         let fds = fs::read_dir(format!("/proc/{}/fd", self.child.id())).into_iter().flatten().flatten();
