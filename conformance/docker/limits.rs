@@ -14,7 +14,8 @@ fn memory() {
     // One process, so that nothing but it can be the victim.
     let container = run("memory", "-m 32m --memory-swap 32m small dd if=/dev/zero of=/dev/null bs=128M count=1000");
     container.wait_for_status("exited");
-    assert_eq!(container.inspect(".State.OOMKilled"), "true");
+    // The engine hears of both by different events.
+    wait_until("it knows the reason", || container.inspect(".State.OOMKilled") == "true");
     assert_eq!(container.inspect(".State.ExitCode"), "137");
 }
 
