@@ -4,6 +4,7 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 # A program starts three times as fast with musl as with glibc, but not all tests pass with it yet (docs/decisions/0017-start.md):
 # `make release TARGET=x86_64-unknown-linux-musl`, after `rustup target add`, makes one to try.
+# Named even where it is the host's: without --target RUSTFLAGS would reach procedural macros, which are shared objects.
 TARGET = $(shell rustc -vV | sed -n 's/^host: //p')
 BUILT = $(or $(CARGO_TARGET_DIR),target)
 # Relocations in a hundredth of the room (musl 1.2.4 and glibc 2.36 apply them, older ones crash), and no tables to unwind by.

@@ -132,7 +132,7 @@ fn unsupported(error: Error, filesystem: i64, depth: Depth) -> Error {
         0x6969 => "nfs".to_owned(),
         0x0102_1997 => "9p".to_owned(),
         0x794c_7630 => "overlay".to_owned(),
-        0x0102_1994 => "tmpfs".to_owned(),
+        magic::TMPFS => "tmpfs".to_owned(),
         other => format!("type {other:#x}"),
     };
     let below = if depth == Depth::All { ", or one mounted below it," } else { "" };
