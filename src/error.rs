@@ -153,10 +153,30 @@ impl Error {
     }
 }
 
-/// The C library's text of `errno` in lower case, which is what engines match on. (That of nix differs for a few.)
+/// What `errno` says in lower case, in the words of the GNU C library, which are what engines match on and people search for,
+/// whatever library this program is linked with; nix words some otherwise.
 pub fn errno_text(errno: Errno) -> String {
-    let text = std::io::Error::from_raw_os_error(errno as i32).to_string().to_lowercase();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
+    let text = match errno {
+        Errno::EAGAIN => "resource temporarily unavailable",
+        Errno::EBADF => "bad file descriptor",
+        Errno::EBADMSG => "bad message",
+        Errno::EDEADLK => "resource deadlock avoided",
+        Errno::EDOM => "numerical argument out of domain",
+        Errno::EDQUOT => "disk quota exceeded",
+        Errno::EILSEQ => "invalid or incomplete multibyte or wide character",
+        Errno::EIO => "input/output error",
+        Errno::ELOOP => "too many levels of symbolic links",
+        Errno::ENETRESET => "network dropped connection on reset",
+        Errno::ENFILE => "too many open files in system",
+        Errno::ENOLCK => "no locks available",
+        Errno::ENOMEM => "cannot allocate memory",
+        Errno::ENOTTY => "inappropriate ioctl for device",
+        Errno::EOPNOTSUPP => "operation not supported",
+        Errno::ERANGE => "numerical result out of range",
+        Errno::EXDEV => "invalid cross-device link",
+        other => other.desc(),
+    };
+    text.to_lowercase()
 }
 
 /// Adds context to the error of a `Result`.

@@ -41,7 +41,7 @@ pub struct Signals(SignalFd);
 impl Signals {
     /// Blocks every other signal that can be blocked. Made before the child exists, so that none is lost in between.
     pub fn block() -> Result<Self> {
-        let mut all = SigSet::all();
+        let mut all = every_signal();
         all.remove(Signal::SIGTTIN);
         all.remove(Signal::SIGTTOU);
         all.thread_block().map_err(|errno| Error::sys("sigprocmask", errno))?;
@@ -70,6 +70,15 @@ impl Signals {
             }
         }
     }
+}
+
+/// All 64. A C library's own set of all leaves out those that it keeps for its threads: musl 32 to 34, and 34 is SIGRTMIN to
+/// the rest of the world.
+fn every_signal() -> SigSet {
+    // SAFETY: a sigset_t is an array of integers, which may hold any bits.
+    let every: libc::sigset_t = unsafe { std::mem::transmute([0xff_u8; size_of::<libc::sigset_t>()]) };
+    // SAFETY: whatever the bits, they are a set of signals; the kernel ignores those of signals that can't be blocked.
+    unsafe { SigSet::from_sigset_t_unchecked(every) }
 }
 
 /// The signals that ask for an end, to be waited for and not to be taken; from [`Signals::ending`].
