@@ -109,7 +109,7 @@ fn is_new_enough(release: &str) -> bool {
 
 fn read(path: &str) -> Result<String> {
     let file = fs::open(path, Access::Read)?;
-    let text = fs::read_all(&file, LARGEST_FILE).with_context(|| path)?;
+    let text = fs::read_whole(&file, LARGEST_FILE).with_context(|| path)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 

@@ -113,7 +113,7 @@ impl Directory {
         }
     }
 
-    /// The whole of one of its files.
+    /// The whole of one of its files, which is not one of the lists.
     pub(super) fn read(&self, file: &str) -> Result<String> {
         self.read_watched(file).map(|(text, _)| text)
     }
@@ -121,8 +121,17 @@ impl Directory {
     /// The whole of one of its files, and the file itself: from this reading on every change makes it ready for
     /// [`Interest::Change`], so that none is lost between looking and waiting.
     pub(super) fn read_watched(&self, file: &str) -> Result<(String, OwnedFd)> {
+        self.read_by(file, |fd, limit| fs::read_whole(fd, limit))
+    }
+
+    /// The whole of `cgroup.procs` or `cgroup.threads`, which the kernel tells in as many pieces as it likes.
+    fn read_list(&self, file: &str) -> Result<String> {
+        self.read_by(file, |fd, limit| fs::read_all(fd, limit)).map(|(text, _)| text)
+    }
+
+    fn read_by(&self, file: &str, read: fn(&OwnedFd, usize) -> Result<Vec<u8>>) -> Result<(String, OwnedFd)> {
         let (data, fd) = fs::open_at(&self.fd, file, Access::Read, Resolve::BeneathOneMount)
-            .and_then(|fd| Ok((fs::read_all(&fd, READ_LIMIT)?, fd)))
+            .and_then(|fd| Ok((read(&fd, READ_LIMIT)?, fd)))
             .map_err(|error| error.phrased(format!("read {}/{file}", self.shown)))?;
         Ok((String::from_utf8_lossy(&data).into_owned(), fd))
     }
@@ -161,9 +170,9 @@ impl Directory {
 
     /// Adds the processes of this cgroup and of all below it to `pids`.
     pub(super) fn collect_pids(&self, pids: &mut Vec<i32>) -> Result<()> {
-        let listed = match self.read("cgroup.procs") {
+        let listed = match self.read_list("cgroup.procs") {
             // A threaded cgroup lists only its threads; the kernel takes any of them for the process.
-            Err(error) if error.is(Errno::EOPNOTSUPP) => self.read("cgroup.threads"),
+            Err(error) if error.is(Errno::EOPNOTSUPP) => self.read_list("cgroup.threads"),
             listed => listed,
         };
         match listed {

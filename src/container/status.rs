@@ -10,6 +10,7 @@ use procfs::process::Stat;
 use serde::Serialize;
 use std::fmt;
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 
 /// The names of the states (runtime.md, State, and runc's `paused`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -140,6 +141,11 @@ pub fn start_time(pid: i32) -> Result<Option<u64>> {
 
 /// The kernel's boot id, where procfs has one.
 pub fn boot_id() -> Option<String> {
+    static READ_ONCE: OnceLock<Option<String>> = OnceLock::new();
+    READ_ONCE.get_or_init(read_boot_id).clone()
+}
+
+fn read_boot_id() -> Option<String> {
     let mut text = [0; 64];
     let file = fs::open("/proc/sys/kernel/random/boot_id", Access::Read).ok()?;
     let length = fs::read(&file, &mut text).ok()?;

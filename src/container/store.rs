@@ -301,7 +301,7 @@ impl Entry {
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         let file = fs::open_at(&self.dir, name, Access::Read, Resolve::Beneath)?;
         check_owner(fs::stat(&file)?.uid)?;
-        fs::read_all(&file, LARGEST_FILE)
+        fs::read_whole(&file, LARGEST_FILE)
     }
 
     /// Whether the init process has not been started: it waits at the gate. The name alone proves nothing, since a

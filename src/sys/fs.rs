@@ -130,7 +130,8 @@ pub fn open_at(dir: impl AsFd, path: impl AsRef<Path>, access: Access, resolve: 
 /// Opens a path of the host, following its links, as the caller named it.
 pub fn open(path: impl AsRef<Path>, access: Access) -> Result<OwnedFd> {
     let path = path.as_ref();
-    nix::fcntl::open(path, access.flags(), Mode::empty())
+    // Not open(3): musl's makes sure of O_CLOEXEC by one more call, for kernels that don't know it.
+    nix::fcntl::openat(nix::fcntl::AT_FDCWD, path, access.flags(), Mode::empty())
         .map_err(|errno| Error::sys(format!("open {}", path.display()), errno))
 }
 
@@ -403,15 +404,26 @@ pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> Result<usize> {
 /// # Errors
 /// The errno of read(2); EFBIG when there is more than `limit`.
 pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
+    read_until(fd, limit, |count, _| count == 0)
+}
+
+/// As [`read_all`], for files of which a read gets all that is left if there is room for it: regular ones, and those of
+/// procfs and cgroupfs that are no lists. Less than there was room for is the end.
+pub fn read_whole(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
+    read_until(fd, limit, |count, room| count < room)
+}
+
+fn read_until(fd: impl AsFd, limit: usize, is_end: impl Fn(usize, usize) -> bool) -> Result<Vec<u8>> {
     let mut data = Vec::new();
     let mut buffer = [0; 4096];
     loop {
-        match read(&fd, &mut buffer)? {
-            0 => return Ok(data),
-            count => data.extend_from_slice(&buffer[..count]),
-        }
+        let count = read(&fd, &mut buffer)?;
+        data.extend_from_slice(&buffer[..count]);
         if data.len() > limit {
             return Err(Error::sys("read", Errno::EFBIG));
+        }
+        if is_end(count, buffer.len()) {
+            return Ok(data);
         }
     }
 }

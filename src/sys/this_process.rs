@@ -13,7 +13,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, fcntl};
 use nix::sys::prctl;
 use nix::sys::resource::{getrlimit, setrlimit as nix_setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use nix::unistd::{AccessFlags, Gid, Uid};
+use nix::unistd::AccessFlags;
 use serde::{Deserialize, Serialize};
 use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -34,20 +34,25 @@ fn failed(call: &str) -> impl FnOnce(Errno) -> Error + '_ {
 /// EPERM without CAP_SETGID or where the user namespace denies setgroups, EINVAL for an unmapped group or more than
 /// 65536 of them.
 pub fn setgroups(_: &InChild, groups: &[u32]) -> Result<()> {
-    let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
-    nix::unistd::setgroups(&groups).map_err(|errno| Error::sys(format!("setgroups({groups:?})"), errno))
+    // SAFETY: as many numbers as the first argument says.
+    let result = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
+    check(result, || format!("setgroups({groups:?})")).map(drop)
 }
+
+// The C library's functions would see to it that all threads follow, of which there are none.
 
 /// Sets the real, effective and saved group id; see setresgid(2).
 pub fn setresgid(_: &InChild, gid: u32) -> Result<()> {
-    let id = Gid::from_raw(gid);
-    nix::unistd::setresgid(id, id, id).map_err(|errno| Error::sys(format!("setresgid({gid})"), errno))
+    // SAFETY: takes numbers only.
+    let result = unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) };
+    check(result, || format!("setresgid({gid})")).map(drop)
 }
 
 /// Sets the real, effective and saved user id; see setresuid(2).
 pub fn setresuid(_: &InChild, uid: u32) -> Result<()> {
-    let id = Uid::from_raw(uid);
-    nix::unistd::setresuid(id, id, id).map_err(|errno| Error::sys(format!("setresuid({uid})"), errno))
+    // SAFETY: takes numbers only.
+    let result = unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) };
+    check(result, || format!("setresuid({uid})")).map(drop)
 }
 
 /// Our pid as this process's own PID namespace counts.
