@@ -45,6 +45,9 @@ impl WorkingDirectory {
     /// # Errors
     /// ENOTDIR when something else is there, EROFS on a read-only root.
     pub fn create(&self, root: impl AsFd) -> Result<()> {
+        if self.0 == Path::new("/") {
+            return Ok(());
+        }
         let open = |path: &Path| fs::open_at(&root, path, Access::Dir, Resolve::InRoot);
         let told = || format!("mkdir {}", self.0.display());
         match open(&self.0) {

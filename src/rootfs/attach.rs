@@ -33,9 +33,9 @@ impl Prepared {
     /// # Errors
     /// `error mounting "SRC" to rootfs at "DST" (mounts[i]): …`
     pub fn mount_all(&self, me: &InChild, root: &Root) -> Result<Mounted> {
-        // All of them before the first is mounted: a link at /proc would send a later mount, and with it what is
-        // written to it, elsewhere (CVE-2019-19921, CVE-2023-27561, CVE-2025-54867).
-        for plan in self.plan.mounts.iter().filter(|plan| plan.needs_ordinary_directory()) {
+        // All of them before the first is mounted, which looks for itself: a link at /proc would send a later mount, and
+        // with it what is written to it, elsewhere (CVE-2019-19921, CVE-2023-27561, CVE-2025-54867).
+        for plan in self.plan.mounts.iter().skip(1).filter(|plan| plan.needs_ordinary_directory()) {
             check_ordinary_directory(plan, root).with_context(|| plan.failure())?;
         }
         let mut mounted = Mounted { proc: None, late_read_only: Vec::new() };
@@ -47,12 +47,13 @@ impl Prepared {
             let inside = self.clone_inside(plan, root)?;
             match inside.as_ref().or(tree.as_ref()) {
                 Some(tree) => {
-                    if attach_tree(me, plan, root, tree).with_context(|| plan.failure())? {
+                    let is_proc = attach_tree(me, plan, root, tree, &mounted).with_context(|| plan.failure())?;
+                    if is_proc {
                         mounted.proc = Some(fs::duplicate(tree.mount.as_fd())?);
                     }
                 }
                 None => {
-                    let mount = attach_filesystem(me, plan, root).with_context(|| plan.failure())?;
+                    let mount = attach_filesystem(me, plan, root, &mounted).with_context(|| plan.failure())?;
                     if plan.destination.is("proc") {
                         mounted.proc = Some(mount);
                     } else if plan.late_read_only {
@@ -113,19 +114,19 @@ fn not_ordinary(plan: &MountPlan, error: Error) -> Error {
 }
 
 /// Attaches a cloned tree; tells whether it is a procfs on /proc.
-fn attach_tree(me: &InChild, plan: &MountPlan, root: &Root, tree: &Tree) -> Result<bool> {
+fn attach_tree(me: &InChild, plan: &MountPlan, root: &Root, tree: &Tree, mounted: &Mounted) -> Result<bool> {
     let kind = if tree.is_dir { TargetKind::Dir } else { TargetKind::File };
     let target = root.create_target(&plan.destination, kind, links(plan)).map_err(|error| not_ordinary(plan, error))?;
-    let procfs = guard_proc(plan, root, &target, Some(tree.mount.as_fd()))?;
+    let procfs = guard_proc(plan, root, &target, Some(tree.mount.as_fd()), mounted)?;
     mount::attach(me, &tree.mount, &target.fd)?;
     Ok(procfs)
 }
 
-fn attach_filesystem(me: &InChild, plan: &MountPlan, root: &Root) -> Result<OwnedFd> {
+fn attach_filesystem(me: &InChild, plan: &MountPlan, root: &Root, mounted: &Mounted) -> Result<OwnedFd> {
     let target = root
         .create_target(&plan.destination, TargetKind::Dir, links(plan))
         .map_err(|error| not_ordinary(plan, error))?;
-    guard_proc(plan, root, &target, None)?;
+    guard_proc(plan, root, &target, None, mounted)?;
     let mount = make(plan, &target)?;
     if let What::Filesystem { copy_up: up, label, .. } = &plan.what {
         if *up {
@@ -254,12 +255,23 @@ fn explain(
 
 /// Lets nothing but a procfs be mounted on /proc and nothing but a few files inside it, wherever links led
 /// (CVE-2019-16884). Tells whether `tree` is a procfs that goes on /proc.
-fn guard_proc(plan: &MountPlan, root: &Root, target: &Target, tree: Option<BorrowedFd<'_>>) -> Result<bool> {
-    let in_procfs = fs::filesystem_magic(&target.fd)? == magic::PROC;
+fn guard_proc(
+    plan: &MountPlan,
+    root: &Root,
+    target: &Target,
+    tree: Option<BorrowedFd<'_>>,
+    mounted: &Mounted,
+) -> Result<bool> {
+    let stat = &target.stat;
+    // Nothing can be made in a procfs, and a root that is one has no /proc.
+    let may_be_in_procfs = !target.created && !root.is_on_same_filesystem(stat);
+    let in_procfs = may_be_in_procfs && fs::filesystem_magic(&target.fd)? == magic::PROC;
     let on_proc = if in_procfs {
-        target.stat.inode == PROC_ROOT_INODE
+        stat.inode == PROC_ROOT_INODE
     } else {
-        root.stat_proc().is_some_and(|proc| (proc.device, proc.inode) == (target.stat.device, target.stat.inode))
+        // With a procfs on it, /proc is nothing else any more.
+        let proc = if mounted.proc.is_none() { root.stat_proc() } else { None };
+        proc.is_some_and(|proc| (proc.device, proc.inode) == (stat.device, stat.inode))
     };
     let refuse = |why| {
         let text = format!("\"{}\" cannot be mounted because it is {why}", plan.destination);

@@ -414,10 +414,10 @@ pub(super) fn statx(fd: impl AsFd, mask: libc::c_uint) -> Result<libc::statx> {
 /// # Errors
 /// The errno of pivot_root(2): EINVAL when the old root is shared or is the initial ramfs.
 pub fn pivot_root_here(_: &InChild) -> Result<()> {
-    // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, where "." finds it.
+    // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, where "." finds it. The working
+    // directory stays the new one.
     nix::unistd::pivot_root(".", ".").map_err(|errno| Error::sys("pivot_root(., .)", errno))?;
-    nix::mount::umount2(".", MntFlags::MNT_DETACH).map_err(|errno| Error::sys("umount2(., MNT_DETACH)", errno))?;
-    nix::unistd::chdir("/").map_err(|errno| Error::sys("chdir(/)", errno))
+    nix::mount::umount2(".", MntFlags::MNT_DETACH).map_err(|errno| Error::sys("umount2(., MNT_DETACH)", errno))
 }
 
 /// Makes the working directory the process's root.
