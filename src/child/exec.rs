@@ -36,8 +36,7 @@ pub(super) fn exec(me: &InChild, p: &Prepared, inner_root: Option<&OwnedFd>, par
     step(Step::Stdio, || init::standard_descriptors(me, p, parent, &root))?;
     let mut warnings = Vec::new();
     let variables = process.environment.complete(me, &root, process.identity.uid, &mut warnings);
-    // Closed for real below, which its owner must not see.
-    drop(root);
+    root.leave_open(me);
     step(Step::Identity, || user::become_user(me, p, &mut warnings))?;
     // The host's descriptors are closed for real before the lookup: args[0] could lead through one (CVE-2024-21626).
     step(Step::Descriptors, || init::close_others(me, p, parent))?;

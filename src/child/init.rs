@@ -58,8 +58,7 @@ pub(super) fn init(
     step(Step::WorkingDirectory, || process.cwd.create(root))?;
     step(Step::Restrict, || rootfs.restrict(me, root))?;
     step(Step::Label, || process.labels.apply(me, proc))?;
-    // Closed for real below, which its owner must not see.
-    drop(mounted);
+    mounted.leave_open(me);
     step(Step::Scheduling, || process.scheduling.apply(me))?;
     step(Step::Stdio, || standard_descriptors(me, p, parent, root))?;
     let mut warnings = Vec::new();

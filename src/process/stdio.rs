@@ -5,7 +5,7 @@ use crate::sys::clone::InChild;
 use crate::sys::fs::{self, Stat, magic};
 use crate::sys::this_process::{self, Stdio};
 use crate::sys::{Errno, stdio};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// What each of them is.
 pub type Found = [(Stdio, Stat); 3];
@@ -31,8 +31,10 @@ pub fn is_null((_, stat): &(Stdio, Stat)) -> bool {
 
 /// Puts the container's `/dev/null`, proven to be one and open for reading and writing, in place of the host's: the user
 /// must own what it reopens, and a label must fit.
-pub fn replace_nulls(me: &InChild, found: &Found, null: impl AsFd) -> Result<()> {
-    found.iter().filter(|it| is_null(it)).try_for_each(|(which, _)| this_process::dup2(me, &null, *which))
+pub fn replace_nulls(me: &InChild, found: &Found, null: OwnedFd) -> Result<()> {
+    found.iter().filter(|it| is_null(it)).try_for_each(|(which, _)| this_process::dup2(me, &null, *which))?;
+    this_process::leave_open(me, null);
+    Ok(())
 }
 
 /// Replaces by pipes what the program must not have itself, and gives their other ends to `serve`. A caller's terminal

@@ -11,7 +11,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::clone::InChild;
 use crate::sys::fs::{self, Access, PROC_ROOT_INODE, magic};
 use crate::sys::mount::{self, Attribute, Attributes, Depth, Filesystem};
-use crate::sys::{Errno, metadata};
+use crate::sys::{Errno, metadata, this_process};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -23,6 +23,14 @@ pub struct Mounted {
     pub proc: Option<OwnedFd>,
     /// Mounts that [`Prepared::finish`] makes read-only, with the field that asks for it.
     late_read_only: Vec<(String, OwnedFd)>,
+}
+
+impl Mounted {
+    /// Gives up its descriptors; see [`this_process::leave_open`].
+    pub fn leave_open(self, me: &InChild) {
+        let late = self.late_read_only.into_iter().map(|(_, mount)| mount);
+        self.proc.into_iter().chain(late).for_each(|mount| this_process::leave_open(me, mount));
+    }
 }
 
 impl Prepared {
@@ -58,6 +66,8 @@ impl Prepared {
                         mounted.proc = Some(mount);
                     } else if plan.late_read_only {
                         mounted.late_read_only.push((plan.field.clone(), mount));
+                    } else {
+                        this_process::leave_open(me, mount);
                     }
                 }
             }
@@ -119,6 +129,7 @@ fn attach_tree(me: &InChild, plan: &MountPlan, root: &Root, tree: &Tree, mounted
     let target = root.create_target(&plan.destination, kind, links(plan)).map_err(|error| not_ordinary(plan, error))?;
     let procfs = guard_proc(plan, root, &target, Some(tree.mount.as_fd()), mounted)?;
     mount::attach(me, &tree.mount, &target.fd)?;
+    this_process::leave_open(me, target.fd);
     Ok(procfs)
 }
 
@@ -127,7 +138,7 @@ fn attach_filesystem(me: &InChild, plan: &MountPlan, root: &Root, mounted: &Moun
         .create_target(&plan.destination, TargetKind::Dir, links(plan))
         .map_err(|error| not_ordinary(plan, error))?;
     guard_proc(plan, root, &target, None, mounted)?;
-    let mount = make(plan, &target)?;
+    let mount = make(me, plan, &target)?;
     if let What::Filesystem { copy_up: up, label, .. } = &plan.what {
         if *up {
             copy_up(&target.fd, &mount).context("tmpcopyup")?;
@@ -138,6 +149,7 @@ fn attach_filesystem(me: &InChild, plan: &MountPlan, root: &Root, mounted: &Moun
     }
     propagate(plan, &mount)?;
     mount::attach(me, &mount, &target.fd)?;
+    this_process::leave_open(me, target.fd);
     Ok(mount)
 }
 
@@ -168,7 +180,7 @@ fn change(plan: &MountPlan, remount: &Remount, root: &Root) -> Result<()> {
 }
 
 /// Makes the filesystem of `plan` as a detached mount.
-fn make(plan: &MountPlan, target: &Target) -> Result<OwnedFd> {
+fn make(me: &InChild, plan: &MountPlan, target: &Target) -> Result<OwnedFd> {
     let What::Filesystem { fstype, superblock, data, .. } = &plan.what else {
         return Err(Error::new(ErrorKind::System, "a bind mount is no filesystem"));
     };
@@ -192,7 +204,7 @@ fn make(plan: &MountPlan, target: &Target) -> Result<OwnedFd> {
             _ => error,
         }
     })?;
-    filesystem.mount(plan.attributes.then(plan.recursive)).map_err(|error| {
+    filesystem.mount(me, plan.attributes.then(plan.recursive)).map_err(|error| {
         if plan.needs_ordinary_directory() && error.is(Errno::EPERM) {
             return error.context("a user namespace may mount it only where one is visible without covers");
         }

@@ -4,10 +4,10 @@ use super::ContainerPath;
 use super::prepare::Prepared;
 use super::root::Root;
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::sys::Errno;
 use crate::sys::clone::InChild;
 use crate::sys::fs::{self, Access, DeviceNumber, NodeKind, Resolve, Stat};
 use crate::sys::mount::{self, Depth, Link};
+use crate::sys::{Errno, this_process};
 use oci_spec::runtime as spec;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -240,7 +240,9 @@ impl Prepared {
         if self.kcore {
             link(&dev, "core", "/proc/kcore")?;
         }
-        link_ptmx(&dev).context("make /dev/ptmx")
+        link_ptmx(&dev).context("make /dev/ptmx")?;
+        this_process::leave_open(me, dev);
+        Ok(())
     }
 }
 

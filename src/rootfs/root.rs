@@ -74,6 +74,11 @@ impl Root {
         Ok(Self { tree, stat })
     }
 
+    /// Gives up its descriptor; see [`this_process::leave_open`].
+    pub fn leave_open(self, me: &InChild) {
+        this_process::leave_open(me, self.tree);
+    }
+
     /// Opens an existing path in the container, following links inside the root, never magic links.
     ///
     /// # Errors
