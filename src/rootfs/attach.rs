@@ -44,7 +44,7 @@ impl Prepared {
         // All of them before the first is mounted, which looks for itself: a link at /proc would send a later mount, and
         // with it what is written to it, elsewhere (CVE-2019-19921, CVE-2023-27561, CVE-2025-54867).
         for plan in self.plan.mounts.iter().skip(1).filter(|plan| plan.needs_ordinary_directory()) {
-            check_ordinary_directory(plan, root).with_context(|| plan.failure())?;
+            check_ordinary_directory(me, plan, root).with_context(|| plan.failure())?;
         }
         let mut mounted = Mounted { proc: None, late_read_only: Vec::new() };
         for (plan, tree) in self.plan.mounts.iter().zip(&self.trees) {
@@ -106,11 +106,11 @@ fn links(plan: &MountPlan) -> Links {
     if plan.needs_ordinary_directory() { Links::Refuse } else { Links::Follow }
 }
 
-fn check_ordinary_directory(plan: &MountPlan, root: &Root) -> Result<()> {
+fn check_ordinary_directory(me: &InChild, plan: &MountPlan, root: &Root) -> Result<()> {
     match root.look(&plan.destination) {
         // Missing: it will be made.
         Err(error) if error.is(Errno::ENOENT) => Ok(()),
-        other => other.map(drop).map_err(|error| not_ordinary(plan, error)),
+        other => other.map(|found| this_process::leave_open(me, found)).map_err(|error| not_ordinary(plan, error)),
     }
 }
 
@@ -126,7 +126,8 @@ fn not_ordinary(plan: &MountPlan, error: Error) -> Error {
 /// Attaches a cloned tree; tells whether it is a procfs on /proc.
 fn attach_tree(me: &InChild, plan: &MountPlan, root: &Root, tree: &Tree, mounted: &Mounted) -> Result<bool> {
     let kind = if tree.is_dir { TargetKind::Dir } else { TargetKind::File };
-    let target = root.create_target(&plan.destination, kind, links(plan)).map_err(|error| not_ordinary(plan, error))?;
+    let target =
+        root.create_target(me, &plan.destination, kind, links(plan)).map_err(|error| not_ordinary(plan, error))?;
     let procfs = guard_proc(plan, root, &target, Some(tree.mount.as_fd()), mounted)?;
     mount::attach(me, &tree.mount, &target.fd)?;
     this_process::leave_open(me, target.fd);
@@ -135,7 +136,7 @@ fn attach_tree(me: &InChild, plan: &MountPlan, root: &Root, tree: &Tree, mounted
 
 fn attach_filesystem(me: &InChild, plan: &MountPlan, root: &Root, mounted: &Mounted) -> Result<OwnedFd> {
     let target = root
-        .create_target(&plan.destination, TargetKind::Dir, links(plan))
+        .create_target(me, &plan.destination, TargetKind::Dir, links(plan))
         .map_err(|error| not_ordinary(plan, error))?;
     guard_proc(plan, root, &target, None, mounted)?;
     let mount = make(me, plan, &target)?;

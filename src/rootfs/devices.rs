@@ -207,7 +207,11 @@ impl Node {
             return Ok(());
         }
         *owner = Some((stat.uid, stat.gid));
-        if *owner == Some((self.uid, self.gid)) { Ok(()) } else { fs::chown(&node, Some(self.uid), Some(self.gid)) }
+        if *owner != Some((self.uid, self.gid)) {
+            fs::chown(&node, Some(self.uid), Some(self.gid))?;
+        }
+        this_process::leave_open(me, node);
+        Ok(())
     }
 }
 
@@ -255,7 +259,7 @@ fn place(
     clone: Option<&OwnedFd>,
 ) -> Result<()> {
     let Some((parent, name)) = node.path.split() else { return Ok(()) };
-    let other = if parent.is("dev") { None } else { Some(root.create_dir(&parent)?) };
+    let other = if parent.is("dev") { None } else { Some(root.create_dir(me, &parent)?) };
     let (dir, owner) = match &other {
         Some(dir) => (dir, &mut None),
         None => dev,

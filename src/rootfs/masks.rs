@@ -112,7 +112,8 @@ impl Covers<'_> {
             Some(empty) => cover(me, mount::clone_at(empty, Depth::Top)?, target),
             None => {
                 let empty = empty_directory(me, self.label)?;
-                mount::attach(me, &empty, target)?;
+                mount::attach(me, &empty, &target)?;
+                this_process::leave_open(me, target);
                 self.dir = Some(empty);
                 Ok(())
             }

@@ -96,10 +96,16 @@ impl Root {
     ///
     /// # Errors
     /// ENOTDIR when the place is of the other kind; an error when it is the root itself; ELOOP for refused links.
-    pub(super) fn create_target(&self, path: &ContainerPath, kind: TargetKind, links: Links) -> Result<Target> {
+    pub(super) fn create_target(
+        &self,
+        me: &InChild,
+        path: &ContainerPath,
+        kind: TargetKind,
+        links: Links,
+    ) -> Result<Target> {
         let (fd, created) = match self.open_raw(path.below_root(), Access::Path, links.resolve()) {
             Ok(fd) => (fd, false),
-            Err(error) if error.is(Errno::ENOENT) => self.create(path.below_root(), kind, links)?,
+            Err(error) if error.is(Errno::ENOENT) => self.create(me, path.below_root(), kind, links)?,
             Err(error) => return Err(error),
         };
         let stat = fs::stat(&fd)?;
@@ -125,13 +131,15 @@ impl Root {
     /// the root, and makes the rest below the last descriptor, so that no rename can lead it astray (CVE-2024-45310).
     /// A dangling link is followed inside the root and its target made, as container images rely on. Tells whether the
     /// last component was made, and not by somebody else in the meantime.
-    fn create(&self, path: &Path, kind: TargetKind, links: Links) -> Result<(OwnedFd, bool)> {
+    fn create(&self, me: &InChild, path: &Path, kind: TargetKind, links: Links) -> Result<(OwnedFd, bool)> {
         // Mostly only the last component is missing, as with /dev/pts on a new /dev.
         if let (Some(parent), Some(name)) = (path.parent(), path.file_name())
             && let Ok(parent) = self.open_raw(parent, Access::Dir, links.resolve())
             && create_one(&parent, name, kind)?
         {
-            return Ok((open_made(&parent, name)?, true));
+            let made = open_made(&parent, name)?;
+            this_process::leave_open(me, parent);
+            return Ok((made, true));
         }
         let mut rest = components(path);
         let mut prefix = PathBuf::new();
@@ -193,11 +201,11 @@ impl Root {
     }
 
     /// Opens the directory `path`, making what is missing.
-    pub(super) fn create_dir(&self, path: &ContainerPath) -> Result<OwnedFd> {
+    pub(super) fn create_dir(&self, me: &InChild, path: &ContainerPath) -> Result<OwnedFd> {
         if path.is_root() {
             return self.open(path, Access::Dir);
         }
-        self.create_target(path, TargetKind::Dir, Links::Follow).map(|target| target.fd)
+        self.create_target(me, path, TargetKind::Dir, Links::Follow).map(|target| target.fd)
     }
 
     /// Looks for the directory `path` without following any link.
@@ -227,9 +235,9 @@ impl Root {
     ///
     /// # Errors
     /// When /dev/null is missing or anything else than character device 1:3 (CVE-2026-88265).
-    pub fn open_null(&self, _: &InChild) -> Result<OwnedFd> {
+    pub fn open_null(&self, me: &InChild) -> Result<OwnedFd> {
         // Looked at by handle first: opening an unknown device may do something.
-        self.null_handle()?;
+        this_process::leave_open(me, self.null_handle()?);
         self.verified("dev/null", Access::ReadWrite, |_, stat| Ok(stat.is_char(1, 3)), "character device 1:3")
     }
 
