@@ -37,9 +37,10 @@ pub(super) fn exec(me: &InChild, p: &Prepared, inner_root: Option<&OwnedFd>, par
     let mut warnings = Vec::new();
     let variables = process.environment.complete(me, &root, process.identity.uid, &mut warnings);
     root.leave_open(me);
-    step(Step::Identity, || user::become_user(me, p, &mut warnings))?;
-    // The host's descriptors are closed for real before the lookup: args[0] could lead through one (CVE-2024-21626).
+    // All that is ours or the host's is closed for real before the first path that may lead through a descriptor: that of
+    // the working directory, or args[0] (CVE-2024-21626).
     step(Step::Descriptors, || init::close_others(me, p, parent))?;
+    step(Step::Identity, || user::become_user(me, p, &mut warnings))?;
     let program = step(Step::Lookup, || process.program.find(me, &variables))?;
     // Laid out before the filter, which may refuse the memory for it.
     let execution = process.program.prepare(program, variables.for_exec());

@@ -400,7 +400,8 @@ pub fn close_range(_: &InChild, first: u32, last: u32) -> Result<()> {
     check(result, || format!("close_range({first}, {last})")).map(drop)
 }
 
-/// Leaves `fd` to [`close_range`], by which one call closes many. Not so many that a limit might be met.
+/// Leaves `fd` to [`close_range`], by which one call closes many. Not so many that a limit might be met. Until then no path
+/// may be followed that could lead through `/proc/self/fd`: the descriptors are of what masks cover as well.
 pub fn leave_open(_: &InChild, fd: OwnedFd) {
     /// An eighth of what the usual limit allows.
     const MANY: RawFd = 128;
