@@ -186,7 +186,7 @@ fn null_device_is_proven_as(replacement: &str, mounted: bool) {
     bundle.set("/linux/maskedPaths", json!(["/etc/secret", "/proc/kcore"]));
     bundle
         .set("/process/user", json!({"uid": 1000, "gid": 1000}))
-        .script("head -c 100 /etc/secret; echo x > /etc/secret");
+        .script("head -c 100 /etc/secret; echo x > /etc/secret; true");
     let (before, names) = (Snapshot::of(&bundle), listing(&canary));
     let done = bundle.run();
     assert!(!done.stdout.contains("secret"), "{replacement}: the mask is void: {done}");

@@ -72,6 +72,15 @@ fn bad_rlimits_are_refused() {
 }
 
 #[test]
+fn a_caller_with_few_descriptors_is_enough() {
+    let mut bundle = Bundle::new();
+    let masked: Vec<String> = (0..100).map(|number| format!("/masked/{number}")).collect();
+    masked.iter().for_each(|path| fs::create_dir_all(bundle.rootfs().join(&path[1..])).unwrap());
+    bundle.set("/linux/maskedPaths", json!(masked)).unset("/process/rlimits").script("ls /masked/* | wc -l");
+    bundle.start_with("run", &[]).under(&["prlimit", "--nofile=40:"]).run().ok();
+}
+
+#[test]
 fn a_limit_above_the_callers_without_the_capability_names_the_field() {
     let mut bundle = Bundle::new();
     bundle

@@ -47,7 +47,8 @@ pub(super) fn namespaces(me: &InChild, p: &Prepared, parent: &Channel) -> Result
         let clocks = ask(parent, &Report::TimeNamespace)?.ok_or_else(missing)?;
         namespace::join(me, clocks, CloneFlags::TIME)?;
     }
-    hide_again(me)
+    let became_root = p.namespaces.origin(CloneFlags::USER) == Origin::New || p.joins.user_namespace();
+    if became_root { hide_again(me) } else { Ok(()) }
 }
 
 /// After a change of ids, by which the kernel makes a process dumpable again, or whatever fs.suid_dumpable says

@@ -36,11 +36,11 @@ pub(super) fn exec(me: &InChild, p: &Prepared, inner_root: Option<&OwnedFd>, par
     step(Step::Stdio, || init::standard_descriptors(me, p, parent, &root))?;
     let mut warnings = Vec::new();
     let variables = process.environment.complete(me, &root, process.identity.uid, &mut warnings);
-    // Closed for real below, which its owner must not see.
-    drop(root);
-    step(Step::Identity, || user::become_user(me, p, &mut warnings))?;
-    // The host's descriptors are closed for real before the lookup: args[0] could lead through one (CVE-2024-21626).
+    root.leave_open(me);
+    // All that is ours or the host's is closed for real before the first path that may lead through a descriptor: that of
+    // the working directory, or args[0] (CVE-2024-21626).
     step(Step::Descriptors, || init::close_others(me, p, parent))?;
+    step(Step::Identity, || user::become_user(me, p, &mut warnings))?;
     let program = step(Step::Lookup, || process.program.find(me, &variables))?;
     // Laid out before the filter, which may refuse the memory for it.
     let execution = process.program.prepare(program, variables.for_exec());

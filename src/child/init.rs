@@ -58,15 +58,15 @@ pub(super) fn init(
     step(Step::WorkingDirectory, || process.cwd.create(root))?;
     step(Step::Restrict, || rootfs.restrict(me, root))?;
     step(Step::Label, || process.labels.apply(me, proc))?;
-    // Closed for real below, which its owner must not see.
-    drop(mounted);
+    mounted.leave_open(me);
     step(Step::Scheduling, || process.scheduling.apply(me))?;
     step(Step::Stdio, || standard_descriptors(me, p, parent, root))?;
     let mut warnings = Vec::new();
     let variables = process.environment.complete(me, root, process.identity.uid, &mut warnings);
-    step(Step::Identity, || user::become_user(me, p, &mut warnings))?;
-    // The host's descriptors are closed for real before the lookup: args[0] could lead through one (CVE-2024-21626).
+    // All that is ours or the host's is closed for real before the first path that may lead through a descriptor: that of
+    // the working directory, or args[0] (CVE-2024-21626).
     step(Step::Descriptors, || close_others(me, p, parent))?;
+    step(Step::Identity, || user::become_user(me, p, &mut warnings))?;
     let program = step(Step::Lookup, || process.program.find(me, &variables))?;
     // Laid out before the filter, which may refuse the memory for it.
     let execution = process.program.prepare(program, variables.for_exec());
@@ -133,13 +133,13 @@ fn create_hooks(me: &InChild, p: &Prepared, parent: &Channel, root: &Root) -> Re
     if !p.hooks.run_before_pivot() {
         return Ok(());
     }
+    // They start in the root filesystem, but see the host's files from "/".
+    this_process::fchdir(me, root)?;
     // Even if there are none for the parent: it must know that hooks were reached, should the container fail later.
     ask(parent, &Report::Hooks)?;
     if p.hooks.create_container.is_empty() {
         return Ok(());
     }
-    // They start in the root filesystem, but see the host's files from "/".
-    this_process::fchdir(me, root)?;
     let state = HookState::new(&p.record, Status::Creating, Some(this_process::pid())).to_json();
     let place = Place { cwd: None, environment: Environment::Given(&[]), interrupt: None };
     hooks::run(Kind::CreateContainer, &p.hooks.create_container, &state, &place)
@@ -179,16 +179,18 @@ fn trusted_proc<'a>(mounted: &'a Mounted, p: &'a Prepared) -> BorrowedFd<'a> {
 
 /// Makes the standard descriptors the container's user's own.
 pub(super) fn standard_descriptors(me: &InChild, p: &Prepared, parent: &Channel, root: &Root) -> Result<()> {
-    if p.process.terminal.is_none() {
-        let nulls = stdio::nulls()?;
-        if nulls.contains(&true) {
-            stdio::replace_nulls(me, nulls, root.open_null(me)?)?;
-        }
-        if p.process.piped {
-            stdio::pipe(me, nulls, |which, end| parent.send(&Report::Pipe(which), Some(end.as_fd())))?;
-        }
+    // A terminal is the user's from the start.
+    if p.process.terminal.is_some() {
+        return Ok(());
     }
-    stdio::give_to(me, p.process.identity.uid)
+    let mut found = stdio::look()?;
+    if found.iter().any(stdio::is_null) {
+        stdio::replace_nulls(me, &found, root.open_null(me)?)?;
+    }
+    if p.process.piped {
+        stdio::pipe(me, &mut found, |which, end| parent.send(&Report::Pipe(which), Some(end.as_fd())))?;
+    }
+    stdio::give_to(me, &found, p.process.identity.uid)
 }
 
 /// Closes what neither the program nor we still need.

@@ -3,6 +3,7 @@
 use super::{Prepared, enter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handshake::{Channel, Report};
+use crate::process;
 use crate::sys::clone::InChild;
 use crate::sys::{fs, this_process};
 use std::os::fd::AsFd;
@@ -13,14 +14,23 @@ pub(super) fn become_user(me: &InChild, p: &Prepared, warnings: &mut Vec<String>
     process.rlimits.apply(me)?;
     // While CAP_SETPCAP is there.
     process.capabilities.drop_bounding(me)?;
-    process.capabilities.keep(me)?;
     let entered = process.cwd.enter(me)?;
-    process.identity.apply(me)?;
-    enter::hide_again(me)?;
+    take_ids(me, &p.process)?;
     warnings.extend(process.capabilities.apply(me, keeps_filter_right(p))?);
     process.cwd.settle(me, entered)?;
     process.identity.apply_umask(me);
     process.apply_no_new_privileges(me)
+}
+
+/// Takes user, group and groups. Capabilities, the death signal and what hides us would go with ids that change.
+fn take_ids(me: &InChild, process: &process::Plan) -> Result<()> {
+    if !process.identity.changes {
+        return process.identity.apply(me);
+    }
+    process.capabilities.keep(me, true)?;
+    process.identity.apply(me)?;
+    enter::hide_again(me)?;
+    process.capabilities.keep(me, false)
 }
 
 /// Loads the filter as the last act but execve, so that no other system call of ours runs under a profile made for the

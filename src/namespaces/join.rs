@@ -65,6 +65,11 @@ impl Joins {
         self.process.as_ref().is_some_and(|process| process.pid_inside)
     }
 
+    /// Whether a user namespace is among them, as whose root [`Joins::join`] ends.
+    pub fn user_namespace(&self) -> bool {
+        self.of(CloneFlags::USER).is_some() || self.process.as_ref().is_some_and(|it| it.kinds.has(CloneFlags::USER))
+    }
+
     /// The user namespace to join.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ pub struct Capabilities {
 /// leave the caller's).
 ///
 /// Capabilities that this kernel or this caller lacks are left out and named in a warning, as runc does: engines send
-/// the lists of newer kernels.
+/// the lists of newer kernels. Likewise ambient ones that are not both permitted and inheritable.
 ///
 /// # Errors
 /// An effective capability that is not permitted, an inheritable one outside bounding: capset(2) would refuse both.
@@ -59,7 +59,14 @@ pub fn plan(block: Option<&LinuxCapabilities>, input: &Input<'_>, warnings: &mut
     }
     refuse(sets.effective & !sets.permitted, "effective", "must be in permitted, too")?;
     refuse(sets.inheritable & !sets.bounding, "inheritable", "must be in bounding, too")?;
-    Ok(sets)
+    // The kernel's rule; see `PR_CAP_AMBIENT_RAISE`.
+    let raisable = sets.permitted & sets.inheritable;
+    warnings.extend(numbers_of(sets.ambient & !raisable).map(|number| not_raised(number, Errno::EPERM)));
+    Ok(Capabilities { ambient: sets.ambient & raisable, ..sets })
+}
+
+fn not_raised(number: u8, why: Errno) -> String {
+    format!("can't raise ambient capability {}: {}", this_process::capability_name(number), errno_text(why))
 }
 
 fn mask(names: Option<&Names>) -> u64 {
@@ -97,9 +104,9 @@ impl Capabilities {
         Ok(())
     }
 
-    /// Has the permitted set survive the change of user ids, until [`Capabilities::apply`].
-    pub fn keep(&self, me: &InChild) -> Result<()> {
-        this_process::set_keepcaps(me, true)
+    /// Has the permitted set survive a change of user ids, or no longer.
+    pub fn keep(&self, me: &InChild, keep: bool) -> Result<()> {
+        this_process::set_keepcaps(me, keep)
     }
 
     /// Sets the other four sets, ambient last because it must lie within permitted and inheritable. After the change
@@ -108,15 +115,15 @@ impl Capabilities {
     /// With `keep_filter_right` CAP_SYS_ADMIN, which the seccomp filter needs when new privileges are not forbidden,
     /// stays until [`Capabilities::settle`].
     pub fn apply(&self, me: &InChild, keep_filter_right: bool) -> Result<Vec<String>> {
-        this_process::set_keepcaps(me, false)?;
         self.set(me, if keep_filter_right { SYS_ADMIN } else { 0 })?;
-        this_process::clear_ambient(me)?;
+        // Without inheritable ones capset(2) has cleared the caller's.
+        if self.inheritable != 0 {
+            this_process::clear_ambient(me)?;
+        }
         let mut warnings = Vec::new();
         for number in numbers_of(self.ambient) {
             if let Err(error) = this_process::raise_ambient(me, number) {
-                let name = this_process::capability_name(number);
-                let why = errno_text(error.errno().unwrap_or(Errno::EINVAL));
-                warnings.push(format!("can't raise ambient capability {name}: {why}"));
+                warnings.push(not_raised(number, error.errno().unwrap_or(Errno::EINVAL)));
             }
         }
         Ok(warnings)
@@ -171,6 +178,11 @@ mod tests {
         let warning = "ignoring unknown or unavailable capabilities: [CAP_BPF]";
         check(bpf, false, Ok([KILL, KILL, KILL, KILL, KILL]), &[warning]);
         check(bpf, true, Ok([KILL | BPF, KILL, KILL, KILL | BPF, KILL]), &[]);
+        let ambient = r#"{"bounding":["CAP_KILL"],"permitted":["CAP_KILL"],"ambient":["CAP_KILL"]}"#;
+        let warning = "can't raise ambient capability CAP_KILL: operation not permitted";
+        check(ambient, false, Ok([KILL, 0, 0, KILL, 0]), &[warning]);
+        let ambient = r#"{"bounding":["CAP_KILL"],"inheritable":["CAP_KILL"],"ambient":["CAP_KILL"]}"#;
+        check(ambient, false, Ok([KILL, 0, KILL, 0, 0]), &[warning]);
         let text = "config.json: process.capabilities.effective: CAP_KILL must be in permitted, too";
         check(r#"{"effective":["CAP_KILL"]}"#, false, Err(text), &[]);
         let text = "config.json: process.capabilities.inheritable: CAP_KILL must be in bounding, too";

@@ -45,6 +45,9 @@ impl WorkingDirectory {
     /// # Errors
     /// ENOTDIR when something else is there, EROFS on a read-only root.
     pub fn create(&self, root: impl AsFd) -> Result<()> {
+        if self.is_root() {
+            return Ok(());
+        }
         let open = |path: &Path| fs::open_at(&root, path, Access::Dir, Resolve::InRoot);
         let told = || format!("mkdir {}", self.0.display());
         match open(&self.0) {
@@ -88,6 +91,9 @@ impl WorkingDirectory {
         if entered == Entered::NotAsRoot {
             this_process::chdir(me, &self.0).map_err(|error| self.failed(error))?;
         }
+        if self.is_root() {
+            return Ok(());
+        }
         let actual = this_process::getcwd().map_err(|error| self.failed(error))?;
         // The kernel says "(unreachable)/..." for a directory that the root does not lead to.
         if actual.is_absolute() {
@@ -101,6 +107,11 @@ impl WorkingDirectory {
                 actual.display()
             ),
         ))
+    }
+
+    /// Whether it is the root: there, and inside the container, whatever else is.
+    fn is_root(&self) -> bool {
+        self.0 == Path::new("/")
     }
 
     fn failed(&self, error: Error) -> Error {

@@ -26,6 +26,9 @@ pub struct Identity {
     pub groups: Option<Vec<u32>>,
     /// Permission bits that new files lack.
     pub umask: u32,
+    /// Whether the effective ids become others than they are before. The kernel then makes a process dumpable again and
+    /// forgets its death signal.
+    pub changes: bool,
 }
 
 /// The ids that a user namespace has: each range as its first id inside and its length.
@@ -48,7 +51,11 @@ pub fn plan(user: &User, input: &Input<'_>) -> Result<Identity> {
         return Err(Error::config("process.user.umask", format!("{umask} (octal {umask:o}) is beyond 0777")));
     }
     let keep = input.annotations.and_then(|all| all.get(KEEP_GROUPS)).is_some_and(|value| value == "1");
-    Ok(Identity { uid: user.uid(), gid: user.gid(), groups: (!keep).then(|| groups.to_vec()), umask })
+    let (uid, gid) = (user.uid(), user.gid());
+    // Whoever makes or joins a user namespace becomes root there.
+    let before = if input.user_namespace { (0, 0) } else { (input.host.euid, input.host.egid) };
+    let changes = (uid, gid) != before;
+    Ok(Identity { uid, gid, groups: (!keep).then(|| groups.to_vec()), umask, changes })
 }
 
 fn check_id(id: u32, ranges: Ranges<'_>, field: &str, refusal: &str) -> Result<()> {
@@ -113,7 +120,7 @@ mod tests {
     #[test]
     fn ids() {
         let mapped: Ranges<'_> = Some(&[(0, 10), (1000, 1)]);
-        check(r#"{"uid":1,"gid":2}"#, None, "Identity { uid: 1, gid: 2, groups: Some([]), umask: 18 }");
+        check(r#"{"uid":1,"gid":2}"#, None, "Identity { uid: 1, gid: 2, groups: Some([]), umask: 18, changes: true }");
         check(r#"{"uid":0,"gid":0,"umask":63,"additionalGids":[5,6]}"#, None, "groups: Some([5, 6]), umask: 63");
         check(r#"{"uid":0,"gid":0,"umask":512}"#, None, "process.user.umask: 512 (octal 1000) is beyond 0777");
         check(r#"{"uid":4294967295,"gid":0}"#, None, "process.user.uid: 4294967295 is no id");
@@ -128,6 +135,22 @@ mod tests {
         check(r#"{"uid":10,"gid":9}"#, mapped, "unmapped uid 10");
         check(r#"{"uid":9,"gid":10}"#, mapped, "process.user.gid: cannot setgid to unmapped gid 10 in user namespace");
         check(r#"{"uid":0,"gid":0,"additionalGids":[77]}"#, mapped, "unmapped gid 77");
+    }
+
+    #[test]
+    fn ids_change_from_the_callers_or_from_root() {
+        let changes = |uid, gid, host: &crate::host::Host, user_namespace| {
+            let user: User = serde_json::from_str(&format!(r#"{{"uid":{uid},"gid":{gid}}}"#)).unwrap();
+            plan(&user, &Input { user_namespace, ..input(host) }).unwrap().changes
+        };
+        let other = crate::host::Host { euid: 7, egid: 8, ..host() };
+        assert!(!changes(0, 0, &host(), false));
+        assert!(changes(0, 1, &host(), false));
+        assert!(changes(1, 0, &host(), false));
+        assert!(changes(0, 0, &other, false));
+        assert!(!changes(7, 8, &other, false));
+        assert!(!changes(0, 0, &other, true));
+        assert!(changes(7, 8, &other, true));
     }
 
     #[test]

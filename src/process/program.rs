@@ -3,10 +3,11 @@
 use super::env::Environment;
 use crate::error::{Error, ErrorKind, Result, errno_text};
 use crate::sys::clone::InChild;
-use crate::sys::fs::{self, Access};
+use crate::sys::fs;
 use crate::sys::this_process::Execution;
 use crate::sys::{Errno, this_process};
 use std::ffi::CString;
+use std::path::Path;
 
 /// What to execute. By default nothing, for a container without `process`, which waits at its gate until it is ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -93,8 +94,7 @@ impl Program {
 /// Whether `path` is a regular file that the effective user may execute.
 fn fit(path: &str) -> std::result::Result<(), Unfit> {
     let missing = |error: Error| Unfit::Missing(error.errno().unwrap_or(Errno::ENOENT));
-    let file = fs::open(path, Access::Path).map_err(missing)?;
-    let stat = fs::stat(&file).map_err(missing)?;
+    let stat = fs::stat_followed(Path::new(path)).map_err(missing)?;
     if stat.is_dir() {
         return Err(Unfit::Directory);
     }

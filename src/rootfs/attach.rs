@@ -11,7 +11,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::clone::InChild;
 use crate::sys::fs::{self, Access, PROC_ROOT_INODE, magic};
 use crate::sys::mount::{self, Attribute, Attributes, Depth, Filesystem};
-use crate::sys::{Errno, metadata};
+use crate::sys::{Errno, metadata, this_process};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -25,6 +25,14 @@ pub struct Mounted {
     late_read_only: Vec<(String, OwnedFd)>,
 }
 
+impl Mounted {
+    /// Gives up its descriptors; see [`this_process::leave_open`].
+    pub fn leave_open(self, me: &InChild) {
+        let late = self.late_read_only.into_iter().map(|(_, mount)| mount);
+        self.proc.into_iter().chain(late).for_each(|mount| this_process::leave_open(me, mount));
+    }
+}
+
 impl Prepared {
     /// Attaches all mounts. To call after [`Prepared::enter`] and in the container's other namespaces, which procfs,
     /// sysfs, mqueue and cgroup2 show; before [`Prepared::pivot`], as a user namespace may mount a procfs only where it
@@ -33,10 +41,10 @@ impl Prepared {
     /// # Errors
     /// `error mounting "SRC" to rootfs at "DST" (mounts[i]): …`
     pub fn mount_all(&self, me: &InChild, root: &Root) -> Result<Mounted> {
-        // All of them before the first is mounted: a link at /proc would send a later mount, and with it what is
-        // written to it, elsewhere (CVE-2019-19921, CVE-2023-27561, CVE-2025-54867).
-        for plan in self.plan.mounts.iter().filter(|plan| plan.needs_ordinary_directory()) {
-            check_ordinary_directory(plan, root).with_context(|| plan.failure())?;
+        // All of them before the first is mounted, which looks for itself: a link at /proc would send a later mount, and
+        // with it what is written to it, elsewhere (CVE-2019-19921, CVE-2023-27561, CVE-2025-54867).
+        for plan in self.plan.mounts.iter().skip(1).filter(|plan| plan.needs_ordinary_directory()) {
+            check_ordinary_directory(me, plan, root).with_context(|| plan.failure())?;
         }
         let mut mounted = Mounted { proc: None, late_read_only: Vec::new() };
         for (plan, tree) in self.plan.mounts.iter().zip(&self.trees) {
@@ -47,16 +55,19 @@ impl Prepared {
             let inside = self.clone_inside(plan, root)?;
             match inside.as_ref().or(tree.as_ref()) {
                 Some(tree) => {
-                    if attach_tree(me, plan, root, tree).with_context(|| plan.failure())? {
+                    let is_proc = attach_tree(me, plan, root, tree, &mounted).with_context(|| plan.failure())?;
+                    if is_proc {
                         mounted.proc = Some(fs::duplicate(tree.mount.as_fd())?);
                     }
                 }
                 None => {
-                    let mount = attach_filesystem(me, plan, root).with_context(|| plan.failure())?;
+                    let mount = attach_filesystem(me, plan, root, &mounted).with_context(|| plan.failure())?;
                     if plan.destination.is("proc") {
                         mounted.proc = Some(mount);
                     } else if plan.late_read_only {
                         mounted.late_read_only.push((plan.field.clone(), mount));
+                    } else {
+                        this_process::leave_open(me, mount);
                     }
                 }
             }
@@ -95,11 +106,11 @@ fn links(plan: &MountPlan) -> Links {
     if plan.needs_ordinary_directory() { Links::Refuse } else { Links::Follow }
 }
 
-fn check_ordinary_directory(plan: &MountPlan, root: &Root) -> Result<()> {
+fn check_ordinary_directory(me: &InChild, plan: &MountPlan, root: &Root) -> Result<()> {
     match root.look(&plan.destination) {
         // Missing: it will be made.
         Err(error) if error.is(Errno::ENOENT) => Ok(()),
-        other => other.map(drop).map_err(|error| not_ordinary(plan, error)),
+        other => other.map(|found| this_process::leave_open(me, found)).map_err(|error| not_ordinary(plan, error)),
     }
 }
 
@@ -113,20 +124,22 @@ fn not_ordinary(plan: &MountPlan, error: Error) -> Error {
 }
 
 /// Attaches a cloned tree; tells whether it is a procfs on /proc.
-fn attach_tree(me: &InChild, plan: &MountPlan, root: &Root, tree: &Tree) -> Result<bool> {
+fn attach_tree(me: &InChild, plan: &MountPlan, root: &Root, tree: &Tree, mounted: &Mounted) -> Result<bool> {
     let kind = if tree.is_dir { TargetKind::Dir } else { TargetKind::File };
-    let target = root.create_target(&plan.destination, kind, links(plan)).map_err(|error| not_ordinary(plan, error))?;
-    let procfs = guard_proc(plan, root, &target, Some(tree.mount.as_fd()))?;
+    let target =
+        root.create_target(me, &plan.destination, kind, links(plan)).map_err(|error| not_ordinary(plan, error))?;
+    let procfs = guard_proc(plan, root, &target, Some(tree.mount.as_fd()), mounted)?;
     mount::attach(me, &tree.mount, &target.fd)?;
+    this_process::leave_open(me, target.fd);
     Ok(procfs)
 }
 
-fn attach_filesystem(me: &InChild, plan: &MountPlan, root: &Root) -> Result<OwnedFd> {
+fn attach_filesystem(me: &InChild, plan: &MountPlan, root: &Root, mounted: &Mounted) -> Result<OwnedFd> {
     let target = root
-        .create_target(&plan.destination, TargetKind::Dir, links(plan))
+        .create_target(me, &plan.destination, TargetKind::Dir, links(plan))
         .map_err(|error| not_ordinary(plan, error))?;
-    guard_proc(plan, root, &target, None)?;
-    let mount = make(plan, &target)?;
+    guard_proc(plan, root, &target, None, mounted)?;
+    let mount = make(me, plan, &target)?;
     if let What::Filesystem { copy_up: up, label, .. } = &plan.what {
         if *up {
             copy_up(&target.fd, &mount).context("tmpcopyup")?;
@@ -137,6 +150,7 @@ fn attach_filesystem(me: &InChild, plan: &MountPlan, root: &Root) -> Result<Owne
     }
     propagate(plan, &mount)?;
     mount::attach(me, &mount, &target.fd)?;
+    this_process::leave_open(me, target.fd);
     Ok(mount)
 }
 
@@ -167,7 +181,7 @@ fn change(plan: &MountPlan, remount: &Remount, root: &Root) -> Result<()> {
 }
 
 /// Makes the filesystem of `plan` as a detached mount.
-fn make(plan: &MountPlan, target: &Target) -> Result<OwnedFd> {
+fn make(me: &InChild, plan: &MountPlan, target: &Target) -> Result<OwnedFd> {
     let What::Filesystem { fstype, superblock, data, .. } = &plan.what else {
         return Err(Error::new(ErrorKind::System, "a bind mount is no filesystem"));
     };
@@ -191,7 +205,7 @@ fn make(plan: &MountPlan, target: &Target) -> Result<OwnedFd> {
             _ => error,
         }
     })?;
-    filesystem.mount(plan.attributes.then(plan.recursive)).map_err(|error| {
+    filesystem.mount(me, plan.attributes.then(plan.recursive)).map_err(|error| {
         if plan.needs_ordinary_directory() && error.is(Errno::EPERM) {
             return error.context("a user namespace may mount it only where one is visible without covers");
         }
@@ -254,12 +268,23 @@ fn explain(
 
 /// Lets nothing but a procfs be mounted on /proc and nothing but a few files inside it, wherever links led
 /// (CVE-2019-16884). Tells whether `tree` is a procfs that goes on /proc.
-fn guard_proc(plan: &MountPlan, root: &Root, target: &Target, tree: Option<BorrowedFd<'_>>) -> Result<bool> {
-    let in_procfs = fs::filesystem_magic(&target.fd)? == magic::PROC;
+fn guard_proc(
+    plan: &MountPlan,
+    root: &Root,
+    target: &Target,
+    tree: Option<BorrowedFd<'_>>,
+    mounted: &Mounted,
+) -> Result<bool> {
+    let stat = &target.stat;
+    // Nothing can be made in a procfs, and a root that is one has no /proc.
+    let may_be_in_procfs = !target.created && !root.is_on_same_filesystem(stat);
+    let in_procfs = may_be_in_procfs && fs::filesystem_magic(&target.fd)? == magic::PROC;
     let on_proc = if in_procfs {
-        target.stat.inode == PROC_ROOT_INODE
+        stat.inode == PROC_ROOT_INODE
     } else {
-        root.stat_proc().is_some_and(|proc| (proc.device, proc.inode) == (target.stat.device, target.stat.inode))
+        // With a procfs on it, /proc is nothing else any more.
+        let proc = if mounted.proc.is_none() { root.stat_proc() } else { None };
+        proc.is_some_and(|proc| (proc.device, proc.inode) == (stat.device, stat.inode))
     };
     let refuse = |why| {
         let text = format!("\"{}\" cannot be mounted because it is {why}", plan.destination);

@@ -4,10 +4,10 @@ use super::ContainerPath;
 use super::prepare::Prepared;
 use super::root::Root;
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::sys::Errno;
 use crate::sys::clone::InChild;
 use crate::sys::fs::{self, Access, DeviceNumber, NodeKind, Resolve, Stat};
 use crate::sys::mount::{self, Depth, Link};
+use crate::sys::{Errno, this_process};
 use oci_spec::runtime as spec;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -183,9 +183,11 @@ impl Node {
         }
     }
 
-    /// Makes the node as `name` in `dir`; an existing one of the same kind and numbers is left as it is.
-    fn make(&self, me: &InChild, dir: &OwnedFd, name: &OsStr) -> Result<()> {
+    /// Makes the node as `name` in `dir`; an existing one of the same kind and numbers is left as it is. `owner` is whose
+    /// nodes new in `dir` are, once one of them was looked at.
+    fn make(&self, me: &InChild, dir: &OwnedFd, name: &OsStr, owner: &mut Option<(u32, u32)>) -> Result<()> {
         let made = match fs::mknod_at(dir, name, self.kind, self.mode, self.number) {
+            Ok(()) if *owner == Some((self.uid, self.gid)) => return Ok(()),
             Ok(()) => true,
             Err(error) if error.is(Errno::EEXIST) => false,
             // Without CAP_MKNOD, or when an outer sandbox forbids the device: the host's own node does as well.
@@ -201,9 +203,14 @@ impl Node {
             let text = format!("{} exists in the root filesystem, but is not this device", self.path);
             return Err(Error::new(ErrorKind::InvalidConfig, text));
         }
-        if made && (stat.uid, stat.gid) != (self.uid, self.gid) {
+        if !made {
+            return Ok(());
+        }
+        *owner = Some((stat.uid, stat.gid));
+        if *owner != Some((self.uid, self.gid)) {
             fs::chown(&node, Some(self.uid), Some(self.gid))?;
         }
+        this_process::leave_open(me, node);
         Ok(())
     }
 }
@@ -227,8 +234,9 @@ impl Prepared {
     pub fn devices(&self, me: &InChild, root: &Root) -> Result<()> {
         let Some(plan) = &self.plan.devices else { return Ok(()) };
         let dev = root.create_dev()?;
+        let mut owner = None;
         for (node, clone) in plan.nodes.iter().zip(&self.nodes) {
-            place(me, root, &dev, node, clone.as_ref()).with_context(|| node.field.clone())?;
+            place(me, root, (&dev, &mut owner), node, clone.as_ref()).with_context(|| node.field.clone())?;
         }
         for (name, target) in LINKS {
             link(&dev, name, target)?;
@@ -236,22 +244,29 @@ impl Prepared {
         if self.kcore {
             link(&dev, "core", "/proc/kcore")?;
         }
-        link_ptmx(&dev).context("make /dev/ptmx")
+        link_ptmx(&dev).context("make /dev/ptmx")?;
+        this_process::leave_open(me, dev);
+        Ok(())
     }
 }
 
-fn place(me: &InChild, root: &Root, dev: &OwnedFd, node: &Node, clone: Option<&OwnedFd>) -> Result<()> {
+/// Places a node; `dev` is /dev and whose nodes new in it are, as [`Node::make`] has it.
+fn place(
+    me: &InChild,
+    root: &Root,
+    dev: (&OwnedFd, &mut Option<(u32, u32)>),
+    node: &Node,
+    clone: Option<&OwnedFd>,
+) -> Result<()> {
     let Some((parent, name)) = node.path.split() else { return Ok(()) };
-    let made;
-    let dir = if parent.is("dev") {
-        dev
-    } else {
-        made = root.create_dir(&parent)?;
-        &made
+    let other = if parent.is("dev") { None } else { Some(root.create_dir(me, &parent)?) };
+    let (dir, owner) = match &other {
+        Some(dir) => (dir, &mut None),
+        None => dev,
     };
     match clone {
         Some(clone) => bind(me, dir, name, clone),
-        None => node.make(me, dir, name),
+        None => node.make(me, dir, name, owner),
     }
 }
 
@@ -263,13 +278,13 @@ fn link(dev: &OwnedFd, name: &str, target: &str) -> Result<()> {
     }
 }
 
-/// Replaces `ptmx` by the link to the container's own devpts.
+/// Makes `ptmx` the link to the container's own devpts, whatever was there.
 fn link_ptmx(dev: &OwnedFd) -> Result<()> {
-    match fs::unlink_at(dev, "ptmx") {
-        Err(error) if !error.is(Errno::ENOENT) => return Err(error),
-        _ => {}
+    let link = || fs::symlink_at("pts/ptmx", dev, "ptmx");
+    match link() {
+        Err(error) if error.is(Errno::EEXIST) => fs::unlink_at(dev, "ptmx").and_then(|()| link()),
+        linked => linked,
     }
-    fs::symlink_at("pts/ptmx", dev, "ptmx")
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use super::label::Label;
 use super::prepare::Prepared;
 use super::root::Root;
 use crate::error::{Context, Error, Result};
-use crate::sys::Errno;
 use crate::sys::clone::InChild;
 use crate::sys::fs::{self, Access};
 use crate::sys::mount::{self, Attribute, Attributes, Depth, Filesystem};
+use crate::sys::{Errno, this_process};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -47,6 +47,7 @@ impl Prepared {
         for path in &self.plan.masked {
             covers.mask(me, root, path).with_context(|| format!("mask {path}"))?;
         }
+        [covers.dir, covers.file].into_iter().flatten().for_each(|cover| this_process::leave_open(me, cover));
         if self.plan.root_readonly {
             mount::set_attributes(root, READ_ONLY, None, Depth::Top).context("make the root filesystem read-only")?;
         }
@@ -75,7 +76,14 @@ fn make_readonly(me: &InChild, root: &Root, path: &ContainerPath) -> Result<()> 
     let Some(target) = existing(root, path)? else { return Ok(()) };
     let tree = mount::clone_at(&target, Depth::All)?;
     mount::set_attributes(&tree, READ_ONLY, None, Depth::Top)?;
-    mount::attach(me, tree, target)
+    cover(me, tree, target)
+}
+
+fn cover(me: &InChild, mount: OwnedFd, target: OwnedFd) -> Result<()> {
+    mount::attach(me, &mount, &target)?;
+    this_process::leave_open(me, mount);
+    this_process::leave_open(me, target);
+    Ok(())
 }
 
 /// What masked paths are covered with, made when the first one needs it.
@@ -96,16 +104,17 @@ impl Covers<'_> {
                 Some(null) => null,
                 None => root.null_handle().context("a masked file needs /dev/null in the container")?,
             };
-            mount::attach(me, mount::clone_at(&null, Depth::Top)?, target)?;
+            cover(me, mount::clone_at(&null, Depth::Top)?, target)?;
             self.file = Some(null);
             return Ok(());
         }
         match &self.dir {
-            Some(cover) => mount::attach(me, mount::clone_at(cover, Depth::Top)?, target),
+            Some(empty) => cover(me, mount::clone_at(empty, Depth::Top)?, target),
             None => {
-                let cover = empty_directory(self.label)?;
-                mount::attach(me, &cover, target)?;
-                self.dir = Some(cover);
+                let empty = empty_directory(me, self.label)?;
+                mount::attach(me, &empty, &target)?;
+                this_process::leave_open(me, target);
+                self.dir = Some(empty);
                 Ok(())
             }
         }
@@ -113,14 +122,14 @@ impl Covers<'_> {
 }
 
 /// A tmpfs that can hold nothing but its root.
-fn empty_directory(label: Option<&Label>) -> Result<OwnedFd> {
+fn empty_directory(me: &InChild, label: Option<&Label>) -> Result<OwnedFd> {
     let attributes = READ_ONLY.with(Attribute::NO_SUID).with(Attribute::NO_DEV).with(Attribute::NO_EXEC);
     // Some kernels count an inode of their own, as runc found.
     match tmpfs_of("1", label) {
         Err(error) if error.is(Errno::ENOSPC) => tmpfs_of("2", label)?,
         other => other?,
     }
-    .mount(attributes)
+    .mount(me, attributes)
 }
 
 fn tmpfs_of(inodes: &str, label: Option<&Label>) -> Result<Filesystem> {

@@ -106,7 +106,6 @@ impl Prepared {
                 }
             }
         }
-        this_process::fchdir(me, &self.root)?;
         Ok(&self.root)
     }
 

@@ -53,7 +53,7 @@ impl Links {
 pub(super) struct Target {
     pub fd: OwnedFd,
     pub stat: Stat,
-    /// Whether it was made just now.
+    /// Whether it was made just now, and by us.
     pub created: bool,
 }
 
@@ -74,6 +74,11 @@ impl Root {
         Ok(Self { tree, stat })
     }
 
+    /// Gives up its descriptor; see [`this_process::leave_open`].
+    pub fn leave_open(self, me: &InChild) {
+        this_process::leave_open(me, self.tree);
+    }
+
     /// Opens an existing path in the container, following links inside the root, never magic links.
     ///
     /// # Errors
@@ -91,10 +96,16 @@ impl Root {
     ///
     /// # Errors
     /// ENOTDIR when the place is of the other kind; an error when it is the root itself; ELOOP for refused links.
-    pub(super) fn create_target(&self, path: &ContainerPath, kind: TargetKind, links: Links) -> Result<Target> {
+    pub(super) fn create_target(
+        &self,
+        me: &InChild,
+        path: &ContainerPath,
+        kind: TargetKind,
+        links: Links,
+    ) -> Result<Target> {
         let (fd, created) = match self.open_raw(path.below_root(), Access::Path, links.resolve()) {
             Ok(fd) => (fd, false),
-            Err(error) if error.is(Errno::ENOENT) => (self.create(path.below_root(), kind, links)?, true),
+            Err(error) if error.is(Errno::ENOENT) => self.create(me, path.below_root(), kind, links)?,
             Err(error) => return Err(error),
         };
         let stat = fs::stat(&fd)?;
@@ -118,14 +129,17 @@ impl Root {
 
     /// Walks `path` from the root for as far as it exists, each time letting the kernel resolve the whole prefix inside
     /// the root, and makes the rest below the last descriptor, so that no rename can lead it astray (CVE-2024-45310).
-    /// A dangling link is followed inside the root and its target made, as container images rely on.
-    fn create(&self, path: &Path, kind: TargetKind, links: Links) -> Result<OwnedFd> {
+    /// A dangling link is followed inside the root and its target made, as container images rely on. Tells whether the
+    /// last component was made, and not by somebody else in the meantime.
+    fn create(&self, me: &InChild, path: &Path, kind: TargetKind, links: Links) -> Result<(OwnedFd, bool)> {
         // Mostly only the last component is missing, as with /dev/pts on a new /dev.
         if let (Some(parent), Some(name)) = (path.parent(), path.file_name())
             && let Ok(parent) = self.open_raw(parent, Access::Dir, links.resolve())
-            && !is_link(&parent, name)?
+            && create_one(&parent, name, kind)?
         {
-            return create_below(parent, VecDeque::from([name.to_owned()]), kind);
+            let made = open_made(&parent, name)?;
+            this_process::leave_open(me, parent);
+            return Ok((made, true));
         }
         let mut rest = components(path);
         let mut prefix = PathBuf::new();
@@ -158,7 +172,7 @@ impl Root {
                 rest.push_front(part);
             }
         }
-        Ok(at)
+        Ok((at, false))
     }
 
     /// A handle of `/dev`, which must be a directory and not reached through a link: what is made and removed there
@@ -177,23 +191,31 @@ impl Root {
 
     /// As [`Root::open_dev`], made first if it is missing.
     pub(super) fn create_dev(&self) -> Result<OwnedFd> {
-        match fs::mkdir_at(&self.tree, "dev", 0o755) {
-            Err(error) if !error.is(Errno::EEXIST) && !error.is(Errno::EROFS) => Err(error),
-            _ => self.open_dev(),
+        match self.open_dev() {
+            Err(error) if error.is(Errno::ENOENT) => {
+                create_one(&self.tree, OsStr::new("dev"), TargetKind::Dir)?;
+                self.open_dev()
+            }
+            found => found,
         }
     }
 
     /// Opens the directory `path`, making what is missing.
-    pub(super) fn create_dir(&self, path: &ContainerPath) -> Result<OwnedFd> {
+    pub(super) fn create_dir(&self, me: &InChild, path: &ContainerPath) -> Result<OwnedFd> {
         if path.is_root() {
             return self.open(path, Access::Dir);
         }
-        self.create_target(path, TargetKind::Dir, Links::Follow).map(|target| target.fd)
+        self.create_target(me, path, TargetKind::Dir, Links::Follow).map(|target| target.fd)
     }
 
     /// Looks for the directory `path` without following any link.
     pub(super) fn look(&self, path: &ContainerPath) -> Result<OwnedFd> {
         self.open_raw(path.below_root(), Access::Dir, Resolve::Beneath)
+    }
+
+    /// Whether what `stat` tells of is on the filesystem of the root.
+    pub(super) fn is_on_same_filesystem(&self, stat: &Stat) -> bool {
+        stat.device == self.stat.device
     }
 
     /// What the name `proc` in the root is, a link not followed.
@@ -213,9 +235,9 @@ impl Root {
     ///
     /// # Errors
     /// When /dev/null is missing or anything else than character device 1:3 (CVE-2026-88265).
-    pub fn open_null(&self, _: &InChild) -> Result<OwnedFd> {
+    pub fn open_null(&self, me: &InChild) -> Result<OwnedFd> {
         // Looked at by handle first: opening an unknown device may do something.
-        self.null_handle()?;
+        this_process::leave_open(me, self.null_handle()?);
         self.verified("dev/null", Access::ReadWrite, |_, stat| Ok(stat.is_char(1, 3)), "character device 1:3")
     }
 
@@ -300,19 +322,29 @@ fn is_link(dir: &OwnedFd, name: &OsStr) -> Result<bool> {
     }
 }
 
-/// Makes the components below `at` one by one, opening each without following links.
-fn create_below(mut at: OwnedFd, mut names: VecDeque<OsString>, kind: TargetKind) -> Result<OwnedFd> {
+/// Makes the components below `at` one by one, opening each without following links. What somebody else has made in the
+/// meantime is fine if it is what we open so.
+fn create_below(mut at: OwnedFd, mut names: VecDeque<OsString>, kind: TargetKind) -> Result<(OwnedFd, bool)> {
+    let mut made = false;
     while let Some(name) = names.pop_front() {
-        let made = if names.is_empty() && kind == TargetKind::File {
-            fs::mknod_at(&at, &name, NodeKind::File, 0o644, DeviceNumber::default())
-        } else {
-            fs::mkdir_at(&at, &name, 0o755)
-        };
-        match made {
-            // Made by somebody else in the meantime: fine if it is what we open without following links.
-            Err(error) if !error.is(Errno::EEXIST) => return Err(error),
-            _ => at = fs::open_at(&at, &name, Access::Path, Resolve::Beneath)?,
-        }
+        made = create_one(&at, &name, if names.is_empty() { kind } else { TargetKind::Dir })?;
+        at = open_made(&at, &name)?;
     }
-    Ok(at)
+    Ok((at, made))
+}
+
+/// Makes a directory 0755 or a file 0644; false when there is something of that name already, be it a link.
+fn create_one(dir: &OwnedFd, name: &OsStr, kind: TargetKind) -> Result<bool> {
+    let made = match kind {
+        TargetKind::Dir => fs::mkdir_at(dir, name, 0o755),
+        TargetKind::File => fs::mknod_at(dir, name, NodeKind::File, 0o644, DeviceNumber::default()),
+    };
+    match made {
+        Err(error) if error.is(Errno::EEXIST) => Ok(false),
+        made => made.map(|()| true),
+    }
+}
+
+fn open_made(dir: &OwnedFd, name: &OsStr) -> Result<OwnedFd> {
+    fs::open_at(dir, name, Access::Path, Resolve::Beneath)
 }

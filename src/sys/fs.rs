@@ -317,6 +317,11 @@ pub fn stat_path(path: &Path) -> Result<Stat> {
     stat::lstat(path).map(Stat::of).map_err(|errno| Error::sys(format!("lstat {}", path.display()), errno))
 }
 
+/// As [`stat_path()`]; a link is followed.
+pub fn stat_followed(path: &Path) -> Result<Stat> {
+    stat::stat(path).map(Stat::of).map_err(|errno| Error::sys(format!("stat {}", path.display()), errno))
+}
+
 /// What fstatfs(2) tells of the filesystem that a file is on.
 #[derive(Debug, Clone, Copy)]
 pub struct Filesystem {

@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use super::clone::InChild;
-use super::{Errno, check};
+use super::{Errno, check, this_process};
 use crate::error::{Error, Result};
 use nix::mount::MntFlags;
 use std::ffi::{CStr, CString, OsStr};
@@ -355,12 +355,14 @@ impl Filesystem {
     ///
     /// # Errors
     /// EPERM when a procfs or sysfs would reveal to a user namespace what is covered in every one it can see.
-    pub fn mount(&self, attributes: Attributes) -> Result<OwnedFd> {
+    pub fn mount(self, me: &InChild, attributes: Attributes) -> Result<OwnedFd> {
         // SAFETY: all arguments are numbers.
         let fd = unsafe {
             libc::syscall(libc::SYS_fsmount, self.0.as_raw_fd(), libc::FSMOUNT_CLOEXEC, attributes.set as libc::c_uint)
         };
-        own(fd).ok_or_else(|| Error::sys("fsmount", Errno::last()))
+        let mount = own(fd).ok_or_else(|| Error::sys("fsmount", Errno::last()));
+        this_process::leave_open(me, self.0);
+        mount
     }
 
     /// What the kernel logged about this filesystem since the last time, without the level.
@@ -414,10 +416,10 @@ pub(super) fn statx(fd: impl AsFd, mask: libc::c_uint) -> Result<libc::statx> {
 /// # Errors
 /// The errno of pivot_root(2): EINVAL when the old root is shared or is the initial ramfs.
 pub fn pivot_root_here(_: &InChild) -> Result<()> {
-    // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, where "." finds it.
+    // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, where "." finds it. The working
+    // directory stays the new one.
     nix::unistd::pivot_root(".", ".").map_err(|errno| Error::sys("pivot_root(., .)", errno))?;
-    nix::mount::umount2(".", MntFlags::MNT_DETACH).map_err(|errno| Error::sys("umount2(., MNT_DETACH)", errno))?;
-    nix::unistd::chdir("/").map_err(|errno| Error::sys("chdir(/)", errno))
+    nix::mount::umount2(".", MntFlags::MNT_DETACH).map_err(|errno| Error::sys("umount2(., MNT_DETACH)", errno))
 }
 
 /// Makes the working directory the process's root.

@@ -19,6 +19,7 @@ use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 pub use nix::sys::resource::Resource;
 
@@ -403,6 +404,18 @@ pub fn close_range(_: &InChild, first: u32, last: u32) -> Result<()> {
     // SAFETY: touches no memory; that nobody owns the descriptors any more is the caller's duty, as stated.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     check(result, || format!("close_range({first}, {last})")).map(drop)
+}
+
+/// Leaves `fd` to [`close_range`], by which one call closes many, or closes it where the limit on descriptors is near. Until
+/// then no path may be followed that could lead through `/proc/self/fd`: the descriptors are of what masks cover as well.
+pub fn leave_open(_: &InChild, fd: OwnedFd) {
+    /// More than are open at any time but for those left.
+    const NEEDED: u64 = 64;
+    static SOFT_LIMIT: OnceLock<u64> = OnceLock::new();
+    let limit = SOFT_LIMIT.get_or_init(|| getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft));
+    if u64::try_from(fd.as_raw_fd()).is_ok_and(|number| number + NEEDED < *limit) {
+        std::mem::forget(fd);
+    }
 }
 
 /// Keeps the descriptors `first` to `last`, those included, open over execve.
