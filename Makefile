@@ -14,12 +14,12 @@ PROBE = $(abspath $(BUILT))/debug/examples/probe
 AS_USER = 'target."cfg(unix)".runner = ["integration/enter", "integration/as-user", "onggi-test"]'
 BINARY_LIMIT = 3000000
 DENY_VERSION = 0.20.2
-SCRIPTS = .ci/run benches/run $(shell find integration conformance -type f -perm -u+x)
+SCRIPTS = .ci/run $(shell find benches integration conformance -type f -perm -u+x)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup build release demo test native check lint deny unit probe integration vm test-vm bench bench-mounts \
-    bench-seccomp suite conformance mutations fmt doc install clean
+    bench-seccomp gate suite conformance mutations fmt doc install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

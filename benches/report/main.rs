@@ -1,0 +1,2 @@
+//! Tables.
+fn main() {}
