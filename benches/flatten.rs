@@ -86,9 +86,7 @@ fn root(header: &mut String, spec: &Spec) -> Done<()> {
         .sysctl()
         .iter()
         .flatten()
-        .map(|(name, value)| {
-            format!("{{ {}, {} }}", quoted(&format!("sys/{}", name.replace('.', "/"))), quoted(value))
-        })
+        .map(|(name, value)| format!("{{ {}, {} }}", quoted(&format!("sys/{}", name.replace('.', "/"))), quoted(value)))
         .collect();
     let score = spec.process().as_ref().and_then(Process::oom_score_adj);
     settings.extend(score.map(|score| format!("{{ \"self/oom_score_adj\", \"{score}\" }}")));
@@ -233,7 +231,11 @@ fn device_program(resources: &LinuxResources) -> Done<Vec<String>> {
     for rule in rules {
         match (rule.typ(), rule.major(), rule.minor(), rule.access().as_deref()) {
             (Some(LinuxDeviceType::C), Some(major), Some(minor), Some("rwm")) => {
-                if rule.allow() { allowed.insert((major, minor)) } else { allowed.remove(&(major, minor)) };
+                if rule.allow() {
+                    allowed.insert((major, minor))
+                } else {
+                    allowed.remove(&(major, minor))
+                };
             }
             _ => return Err("the floor knows only device rules for all access to one character device".into()),
         }
@@ -246,20 +248,20 @@ fn device_program(resources: &LinuxResources) -> Done<Vec<String>> {
         format!("{{ {code:#x}, {target}, {source}, {offset}, {immediate} }}")
     };
     let mut program = vec![
-        insn(0x61, 2, 1, 0, 0),       // r2 = access << 16 | kind
-        insn(0xbf, 3, 2, 0, 0),       // r3 = r2
-        insn(0x77, 3, 0, 0, 16),      // r3 >>= 16: the access
-        insn(0x57, 2, 0, 0, 0xffff),  // r2 &= 0xffff: the kind
-        insn(0x61, 4, 1, 4, 0),       // r4 = major
-        insn(0x61, 5, 1, 8, 0),       // r5 = minor
-        insn(0xbf, 6, 4, 0, 0),       // r6 = major << 32 | minor
+        insn(0x61, 2, 1, 0, 0),      // r2 = access << 16 | kind
+        insn(0xbf, 3, 2, 0, 0),      // r3 = r2
+        insn(0x77, 3, 0, 0, 16),     // r3 >>= 16: the access
+        insn(0x57, 2, 0, 0, 0xffff), // r2 &= 0xffff: the kind
+        insn(0x61, 4, 1, 4, 0),      // r4 = major
+        insn(0x61, 5, 1, 8, 0),      // r5 = minor
+        insn(0xbf, 6, 4, 0, 0),      // r6 = major << 32 | minor
         insn(0x67, 6, 0, 0, 32),
         insn(0x4f, 6, 5, 0, 0),
-        insn(0xb7, 0, 0, 0, 1),       // r0 = allow
-        insn(0x45, 3, 0, 1, 0b110),   // more than mknod? on
-        insn(0x05, 0, 0, comparisons + 3, 0),                 // no: exit
-        insn(0x55, 2, 0, comparisons + 1, 2),                 // no character device? deny
-        insn(0x16, 4, 0, comparisons + 1, PSEUDO_TERMINALS),  // exit
+        insn(0xb7, 0, 0, 0, 1),                              // r0 = allow
+        insn(0x45, 3, 0, 1, 0b110),                          // more than mknod? on
+        insn(0x05, 0, 0, comparisons + 3, 0),                // no: exit
+        insn(0x55, 2, 0, comparisons + 1, 2),                // no character device? deny
+        insn(0x16, 4, 0, comparisons + 1, PSEUDO_TERMINALS), // exit
     ];
     for (at, (major, minor)) in keys.iter().enumerate() {
         program.push(insn(0x18, 7, 0, 0, *minor)); // r7 = major << 32 | minor

@@ -38,6 +38,7 @@ impl Drop for Trace {
 
 impl Trace {
     /// Mounts a tracefs below `scratch`, in the mount namespace of the benches.
+    #[expect(clippy::disallowed_methods, reason = "no path of a container")]
     pub fn begin(scratch: &Path) -> Done<Self> {
         let tracefs = scratch.join("tracefs");
         fs::create_dir_all(&tracefs)?;

@@ -14,7 +14,10 @@ pub fn count(bench: &mut Bench) -> Done<()> {
     let trace = match Trace::begin(&place()) {
         Ok(trace) => Some(trace),
         Err(error) => {
-            bench.results.remarks.push(format!("grace periods were not counted, the kernel lets us trace nothing: {error}"));
+            bench
+                .results
+                .remarks
+                .push(format!("grace periods were not counted, the kernel lets us trace nothing: {error}"));
             None
         }
     };
@@ -50,7 +53,7 @@ fn one_config(bench: &mut Bench, runtime: &Runtime, config: &str, trace: Option<
         let command = runtime.about(verb, &staying, more);
         all_of(bench, verb, config, runtime, &command, trace)?;
     }
-    stay::end(&[runtime.clone()], config)?;
+    stay::end(std::slice::from_ref(runtime), config)?;
     let start = counts_of_start(runtime, &bundle)?;
     for (verb, counted) in ["start", "delete"].into_iter().zip(start) {
         bench.add(verb, config, "system_calls", runtime, vec![f64::from(counted.system_calls)]);

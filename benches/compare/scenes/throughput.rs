@@ -42,7 +42,9 @@ fn batch(runtime: &Runtime, config: &str, width: usize) -> Done<f64> {
     let (mut begun, mut ended) = (0, 0);
     let start = Instant::now();
     while ended < BATCH {
-        while begun < BATCH && let Some(slot) = free.pop() {
+        while begun < BATCH
+            && let Some(slot) = free.pop()
+        {
             running.insert(commands[slot].spawn()?, slot);
             begun += 1;
         }
