@@ -18,7 +18,7 @@ SCRIPTS = .ci/run $(shell find benches integration conformance -type f -perm -u+
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build release demo test native check lint deny unit probe integration vm test-vm bench \
+.PHONY: help setup build release demo test native check lint deny unit probe integration vm test-vm bench bench-vm \
     bench-seccomp gate suite conformance mutations fmt doc install clean
 
 help: ## list the targets
@@ -104,6 +104,9 @@ bench-seccomp: setup ## system call filters beside libseccomp's: compiling, load
 
 bench: setup release ## all commands beside crun, runc and the floor: targets, tables, plots (as root; PEERS=all ROUNDS=n)
 	@benches/run
+
+bench-vm: vm release ## the part of `make bench` in the test machine: counts with systemd, lowest memory limit (as root)
+	@benches/vm
 
 gate: release ## counts of all commands against benches/limits.json, and a report of times (as root, after setup)
 	@benches/gate

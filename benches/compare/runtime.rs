@@ -18,6 +18,8 @@ pub struct Runtime {
     program: String,
     /// `NAME=VALUE` for its environment.
     variable: Option<String>,
+    /// A flag before the command.
+    flag: Option<String>,
 }
 
 /// The bundle of a container; its directory and the container are called the same.
@@ -50,7 +52,12 @@ impl Runtime {
             None => (rest, None),
             Some((program, variable)) => (program, Some(variable.to_owned())),
         };
-        Ok(Self { name: name.into(), program: program.into(), variable })
+        Ok(Self { name: name.into(), program: program.into(), variable, flag: None })
+    }
+
+    /// The same with a flag before each command.
+    pub fn with_flag(self, flag: Option<&str>) -> Self {
+        Self { flag: flag.map(str::to_owned), ..self }
     }
 
     /// Whether it is one of the others in another way, such as `onggi-memfd`.
@@ -81,7 +88,8 @@ impl Runtime {
     /// The command line for these words, such as `state ID`.
     pub fn command(&self, config: &str, words: &[&str]) -> Command {
         let program = self.program(config);
-        let all = [program, "--root".into(), self.root()].into_iter().chain(words.iter().map(|it| (*it).to_owned()));
+        let before = [program, "--root".into(), self.root()].into_iter().chain(self.flag.clone());
+        let all = before.chain(words.iter().map(|it| (*it).to_owned()));
         let environment = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin".to_owned()].into_iter().chain(self.variable.clone());
         Command { words: all.collect(), environment: environment.collect() }
     }

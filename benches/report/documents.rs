@@ -15,6 +15,7 @@ const DOCUMENTS: [Document; 2] = [
             ("times", tables::times),
             ("throughput", tables::throughput),
             ("counts", tables::counts),
+            ("drivers", tables::drivers),
             ("memory", tables::memory),
             ("growth", tables::growth),
         ],

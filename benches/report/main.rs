@@ -40,7 +40,11 @@ fn main() -> Done<()> {
             println!("\n{}\n{}", tables::times(&results), tables::measured_targets(&results));
         }
         ["write"] => {
-            let results = read(&Path::new(PLACE).join("results.json"))?;
+            let mut results = read(&Path::new(PLACE).join("results.json"))?;
+            let machine = Path::new(PLACE).join("vm.json");
+            if machine.exists() {
+                results.measures.extend(read(&machine)?.measures);
+            }
             println!("\n{}\n{}", tables::times(&results), tables::targets(&results));
             plots::draw(&results, Path::new(PLACE))?;
             documents::fill(&results)?;

@@ -20,6 +20,7 @@ fn words(quantity: &str) -> (&str, usize) {
         "expedited_grace_periods" => ("expedited grace periods", 0),
         "peak_rss_kib" => ("peak RSS, KiB", 0),
         "rss_kib" => ("RSS, KiB", 0),
+        "kib" => ("lowest memory.max, KiB", 0),
         "private_kib" => ("of it private, KiB", 0),
         other => (other, 0),
     }
@@ -30,6 +31,8 @@ fn config_words(config: &str) -> String {
     match config {
         "docker" => "Docker-like".into(),
         "host" => "host cgroup namespace".into(),
+        "vm-cgroupfs" => "cgroupfs driver".into(),
+        "vm-systemd" => "systemd driver".into(),
         other => other.replace("masks-", "masked paths: ").replace("binds-", "bind mounts: "),
     }
 }
@@ -87,7 +90,12 @@ pub fn counts(results: &Results) -> String {
         "expedited_grace_periods",
         "bytes",
     ];
-    table(results, |_, _, quantity| COUNTS.contains(&quantity))
+    table(results, |_, config, quantity| COUNTS.contains(&quantity) && !config.starts_with("vm-"))
+}
+
+/// The same in the test machine.
+pub fn drivers(results: &Results) -> String {
+    table(results, |_, config, quantity| config.starts_with("vm-") && quantity != "page_faults")
 }
 
 /// Memory of the runtime and of a created container.

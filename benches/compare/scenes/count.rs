@@ -11,16 +11,7 @@ const TRACED: usize = 5;
 
 /// Counts system calls, forks, executions, page faults and grace periods of the commands, and the bytes of the program.
 pub fn count(bench: &mut Bench) -> Done<()> {
-    let trace = match Trace::begin(&place()) {
-        Ok(trace) => Some(trace),
-        Err(error) => {
-            bench
-                .results
-                .remarks
-                .push(format!("grace periods were not counted, the kernel lets us trace nothing: {error}"));
-            None
-        }
-    };
+    let trace = begin_trace(bench);
     for config in CONFIGS {
         for runtime in bench.plain(config, true) {
             one_config(bench, &runtime, config, trace.as_ref())?;
@@ -31,6 +22,12 @@ pub fn count(bench: &mut Bench) -> Done<()> {
         bench.add("binary", "", "bytes", &runtime, vec![f64::from(u32::try_from(length)?)]);
     }
     Ok(())
+}
+
+/// The kernel's trace, if it lets us have one.
+pub fn begin_trace(bench: &mut Bench) -> Option<Trace> {
+    let trace = Trace::begin(&place());
+    trace.map_err(|error| bench.results.remarks.push(format!("grace periods were not counted: {error}"))).ok()
 }
 
 fn one_config(bench: &mut Bench, runtime: &Runtime, config: &str, trace: Option<&Trace>) -> Done<()> {
@@ -61,7 +58,8 @@ fn one_config(bench: &mut Bench, runtime: &Runtime, config: &str, trace: Option<
     Ok(())
 }
 
-fn all_of(
+/// Counts all that can be counted of a command that can be given again and again.
+pub fn all_of(
     bench: &mut Bench,
     what: &str,
     config: &str,

@@ -4,6 +4,7 @@ mod count;
 mod host;
 mod lifecycle;
 mod list;
+mod machine;
 mod memory;
 mod stay;
 mod throughput;
@@ -15,7 +16,7 @@ use crate::{Bench, Done};
 /// A scene adds to the results.
 pub type Scene = fn(&mut Bench) -> Done<()>;
 
-/// All scenes, in their order.
+/// All scenes for this machine, in their order.
 pub const ALL: &[(&str, Scene)] = &[
     ("run", run),
     ("lifecycle", lifecycle::lifecycle),
@@ -27,6 +28,9 @@ pub const ALL: &[(&str, Scene)] = &[
     ("growth", growth),
     ("count", count::count),
 ];
+
+/// Those for the test machine, which `all` does not mean.
+pub const IN_MACHINE: &[(&str, Scene)] = &[("drivers", machine::drivers), ("limits", machine::limits)];
 
 /// The configs that differ in what a container has.
 const CONFIGS: [&str; 3] = ["spec", "docker", "host"];

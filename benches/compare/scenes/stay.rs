@@ -16,8 +16,12 @@ pub fn begin(runtime: &Runtime, config: &str) -> Done<()> {
 pub fn end(runtimes: &[Runtime], config: &str) -> Done<()> {
     for runtime in runtimes {
         let bundle = Bundle::staying(config, runtime);
-        let group = std::env::var("ONGGI_TEST_CGROUP")?;
-        std::fs::write(format!("/sys/fs/cgroup{group}/{}/cgroup.kill", bundle.id), "1")?;
+        if runtime.is_floor() {
+            let group = std::env::var("ONGGI_TEST_CGROUP")?;
+            std::fs::write(format!("/sys/fs/cgroup{group}/{}/cgroup.kill", bundle.id), "1")?;
+        } else {
+            runtime.about("kill", &bundle, &["KILL"]).cost()?;
+        }
     }
     reap_all()?;
     for runtime in runtimes {
