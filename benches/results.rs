@@ -36,6 +36,15 @@ pub struct Measure {
 }
 
 impl Results {
+    /// As JSON, one measure a line.
+    #[allow(dead_code, reason = "`compare` writes")]
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        let whole = serde_json::to_string_pretty(&Self { measures: Vec::new(), ..self.clone() })?;
+        let lines: serde_json::Result<Vec<String>> =
+            self.measures.iter().map(|it| serde_json::to_string(it).map(|line| format!("    {line}"))).collect();
+        Ok(whole.replace("\"measures\": []", &format!("\"measures\": [\n{}\n  ]", lines?.join(",\n"))) + "\n")
+    }
+
     /// The value of one measure, if there is one.
     pub fn find(&self, what: &str, config: &str, quantity: &str, runtime: &str) -> Option<f64> {
         let wanted = (what, config, quantity, runtime);

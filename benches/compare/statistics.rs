@@ -18,6 +18,9 @@ pub fn summary(mut values: Vec<f64>) -> (f64, (f64, f64)) {
 /// Values of one kind as a measure.
 pub fn measure(what: &str, config: &str, quantity: &str, runtime: &str, values: Vec<f64>) -> Measure {
     let (value, quartiles) = summary(values);
+    // A thousandth is more than anybody can measure here.
+    let rounded = |value: f64| (value * 1e3).round() / 1e3;
+    let (value, quartiles) = (rounded(value), (rounded(quartiles.0), rounded(quartiles.1)));
     let [what, config, quantity, runtime] = [what, config, quantity, runtime].map(str::to_owned);
     Measure { what, config, quantity, runtime, value, quartiles }
 }

@@ -46,22 +46,29 @@ const COUNTS: &[Group] = &[
 
 /// Draws all plots into `directory`.
 pub fn draw(results: &Results, directory: &Path) -> Done<()> {
-    bars(results, &directory.join("times.svg"), "wall time, milliseconds: less is better", TIMES)?;
+    bars(
+        results,
+        &directory.join("times.svg"),
+        "wall time, milliseconds: less is better (bars at the top are cut off)",
+        TIMES,
+    )?;
     bars(results, &directory.join("throughput.svg"), "containers a second: more is better", THROUGHPUT)?;
-    bars(results, &directory.join("counts.svg"), "counts: less is better", COUNTS)
+    bars(results, &directory.join("counts.svg"), "counts: less is better (bars at the top are cut off)", COUNTS)
 }
 
 const WIDTH: u32 = 900;
-const HEIGHT: u32 = 360;
+const HEIGHT: u32 = 370;
+/// Where the names of the runtimes stand, from the top.
+const LEGEND: i32 = 348;
 /// Between the groups, in bars.
 const GAP: f64 = 1.0;
 
-/// One group of bars for each measure. What is beyond three times the second greatest is cut off at the top, and tells its
-/// number.
+/// One group of bars for each measure. The bars of runc and youki, many times as long, are cut off at the top and tell their
+/// numbers.
 fn bars(results: &Results, path: &Path, title: &str, groups: &[Group]) -> Done<()> {
     let value = |group: &Group, runtime: &str| results.find(group.1.0, group.1.1, group.1.2, runtime);
     let shown: Vec<_> = RUNTIMES.iter().filter(|(name, _)| groups.iter().any(|it| value(it, name).is_some())).collect();
-    let small = shown.iter().filter(|(name, _)| !name.contains("runc"));
+    let small = shown.iter().filter(|(name, _)| !name.contains("runc") && !name.contains("youki"));
     let top = small.flat_map(|(name, _)| groups.iter().filter_map(|it| value(it, name))).fold(0.0, f64::max) * 1.35;
     let (group_width, group_count) =
         (f64::from(u32::try_from(shown.len())?) + GAP, f64::from(u32::try_from(groups.len())?));
@@ -71,7 +78,7 @@ fn bars(results: &Results, path: &Path, title: &str, groups: &[Group]) -> Done<(
     let mut chart = ChartBuilder::on(&area)
         .caption(title, ("sans-serif", 18))
         .margin(10)
-        .x_label_area_size(30)
+        .x_label_area_size(50)
         .y_label_area_size(45)
         .build_cartesian_2d(0.0..group_width * group_count, 0.0..top)?;
     chart.configure_mesh().disable_x_mesh().x_labels(0).light_line_style(WHITE).draw()?;
@@ -97,8 +104,8 @@ fn bars(results: &Results, path: &Path, title: &str, groups: &[Group]) -> Done<(
     let mut across = 60;
     for (name, color) in &shown {
         let across_end = across + 12;
-        area.draw(&Rectangle::new([(across, 38), (across_end, 50)], color.filled()))?;
-        area.draw(&Text::new(name.replace('_', " "), (across_end + 5, 38), ("sans-serif", 13).into_font()))?;
+        area.draw(&Rectangle::new([(across, LEGEND), (across_end, LEGEND + 12)], color.filled()))?;
+        area.draw(&Text::new(name.replace('_', " "), (across_end + 5, LEGEND), ("sans-serif", 13).into_font()))?;
         across = across_end + 25 + 8 * i32::try_from(name.len())?;
     }
     area.present()?;

@@ -20,6 +20,7 @@ fn words(quantity: &str) -> (&str, usize) {
         "expedited_grace_periods" => ("expedited grace periods", 0),
         "peak_rss_kib" => ("peak RSS, KiB", 0),
         "rss_kib" => ("RSS, KiB", 0),
+        "cgroup_kib" => ("memory of its cgroup, KiB", 0),
         "kib" => ("lowest memory.max, KiB", 0),
         "private_kib" => ("of it private, KiB", 0),
         other => (other, 0),
@@ -95,7 +96,7 @@ pub fn counts(results: &Results) -> String {
 
 /// The same in the test machine.
 pub fn drivers(results: &Results) -> String {
-    table(results, |_, config, quantity| config.starts_with("vm-") && quantity != "page_faults")
+    table(results, |_, config, quantity| config.starts_with("vm-") && !quantity.ends_with("kib"))
 }
 
 /// Memory of the runtime and of a created container.
@@ -183,8 +184,9 @@ pub fn short(results: &Results) -> String {
 pub fn machine(results: &Results) -> String {
     let of = |name: &str| results.machine.get(name).map_or("unknown", String::as_str);
     let versions: Vec<&str> = results.versions.values().map(String::as_str).collect();
+    let remarks: String = results.remarks.iter().map(|it| format!(" {it}.")).collect();
     format!(
-        "{}: {} processors ({}), {}, {}; {}. Medians of {} interleaved rounds.\n",
+        "{}: {} processors ({}), {}, {}; {}. Medians of {} interleaved rounds.{remarks}\n",
         of("kind"),
         of("processors"),
         of("processor"),

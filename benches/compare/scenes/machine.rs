@@ -1,6 +1,7 @@
 //! What takes systemd and all cgroup controllers: see benches/vm.
 
 use super::{count, stay};
+use crate::process::reap_all;
 use crate::runtime::{Bundle, Runtime, place};
 use crate::{Bench, Done};
 use serde_json::{Value, json};
@@ -32,6 +33,22 @@ pub fn limits(bench: &mut Bench) -> Done<()> {
             if runs_with(&runtime, middle * 16)? { runs = middle } else { fails = middle }
         }
         bench.add("memory-limit", "spec", "kib", &runtime, vec![f64::from(runs * 16)]);
+    }
+    Ok(())
+}
+
+/// What the kernel charges to the cgroup of a created container.
+pub fn charged(bench: &mut Bench) -> Done<()> {
+    let bundle = Bundle::of_slot("spec", 0);
+    for runtime in bench.plain("spec", false) {
+        runtime.make("create", &bundle).cost()?;
+        let group = std::env::var("ONGGI_TEST_CGROUP")?;
+        let file = format!("/sys/fs/cgroup{group}/{}/memory.current", bundle.id);
+        let bytes: u32 = std::fs::read_to_string(file)?.trim().parse()?;
+        bench.add("created", "vm-cgroupfs", "cgroup_kib", &runtime, vec![f64::from(bytes) / 1024.0]);
+        runtime.about("kill", &bundle, &["KILL"]).cost()?;
+        reap_all()?;
+        runtime.about("delete", &bundle, &[]).cost()?;
     }
     Ok(())
 }

@@ -30,7 +30,8 @@ pub const ALL: &[(&str, Scene)] = &[
 ];
 
 /// Those for the test machine, which `all` does not mean.
-pub const IN_MACHINE: &[(&str, Scene)] = &[("drivers", machine::drivers), ("limits", machine::limits)];
+pub const IN_MACHINE: &[(&str, Scene)] =
+    &[("drivers", machine::drivers), ("charged", machine::charged), ("limits", machine::limits)];
 
 /// The configs that differ in what a container has.
 const CONFIGS: [&str; 3] = ["spec", "docker", "host"];
