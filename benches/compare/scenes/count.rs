@@ -7,7 +7,7 @@ use crate::runtime::{Bundle, Runtime, place};
 use crate::{Bench, Done, counts};
 
 /// Traced runs, of which the least counts.
-const TRACED: usize = 5;
+const TRACED: usize = 12;
 
 /// Counts system calls, forks, executions, page faults and grace periods of the commands, and the bytes of the program.
 pub fn count(bench: &mut Bench) -> Done<()> {
