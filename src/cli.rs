@@ -1,9 +1,10 @@
 //! The command line, defined once.
 //!
-//! clap holds the definitions and writes the help. Reading is our own, because callers rely on runc's rules, which clap
+//! clap writes the help. Reading is our own, because callers rely on runc's rules, which clap
 //! cannot be told: one dash before a long name (go-runc sends `-no-subreaper`), `--flag=true` for switches, flags after
 //! the id for some commands and never for others, and the texts and exit statuses of usage errors.
 
+mod definition;
 mod duration;
 mod flags;
 mod reader;
@@ -12,7 +13,7 @@ mod verbs;
 use crate::commands::Command;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Format, Level};
-use clap::{Arg, ArgAction};
+use definition::{Flag, switch, value};
 use reader::{Flags, Positionals};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -95,7 +96,7 @@ enum First {
 pub fn read_globals(argv: &[OsString]) -> std::result::Result<(Globals, Rest), Refusal> {
     let program = argv.first().map_or("onggi".into(), |program| program.to_string_lossy()).into_owned();
     let arguments = argv.get(1..).unwrap_or_default();
-    let (flags, mut names) = reader::read(&global_definition(), arguments, Positionals::EndFlags)
+    let (flags, mut names) = reader::read(GLOBAL_FLAGS, arguments, Positionals::EndFlags)
         .map_err(|message| Refusal::of_flag(message, global_help()))?;
     let globals = globals(&flags)?;
     let first = if flags.is_set("version") {
@@ -163,31 +164,19 @@ fn globals(flags: &Flags) -> Result<Globals> {
     Ok(globals)
 }
 
-fn global_definition() -> clap::Command {
-    clap::Command::new("onggi").about(ABOUT).args([
-        value("root", "DIR", "where containers are kept, best on a tmpfs (/run/onggi, or $XDG_RUNTIME_DIR/onggi)")
-            .short('r'),
-        value("log", "FILE", "append messages to this file, or to journald:TAG or syslog:TAG (stderr)").short('l'),
-        value("log-format", "FORMAT", "text or json (text)"),
-        value("log-level", "LEVEL", "write messages of this level and worse: error, warning or debug (warning)"),
-        switch("debug", "the same as --log-level debug"),
-        switch("systemd-cgroup", "let systemd make the cgroup").short('s'),
-        value("cgroup-manager", "MANAGER", "who makes the cgroup: cgroupfs, systemd or disabled (cgroupfs)"),
-        value("rootless", "BOOL", "whether cgroups may be out of reach: true, false or auto (auto)"),
-        value("criu", "PATH", "accepted for old callers, without effect").hide(true),
-        switch("version", "print the version").short('v'),
-    ])
-}
-
-/// A flag that takes a value.
-fn value(name: &'static str, placeholder: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(placeholder).action(ArgAction::Set).help(help)
-}
-
-/// A flag that is there or not.
-fn switch(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
-}
+const GLOBAL_FLAGS: &[Flag] = &[
+    value("root", "DIR", "where containers are kept, best on a tmpfs (/run/onggi, or $XDG_RUNTIME_DIR/onggi)")
+        .short('r'),
+    value("log", "FILE", "append messages to this file, or to journald:TAG or syslog:TAG (stderr)").short('l'),
+    value("log-format", "FORMAT", "text or json (text)"),
+    value("log-level", "LEVEL", "write messages of this level and worse: error, warning or debug (warning)"),
+    switch("debug", "the same as --log-level debug"),
+    switch("systemd-cgroup", "let systemd make the cgroup").short('s'),
+    value("cgroup-manager", "MANAGER", "who makes the cgroup: cgroupfs, systemd or disabled (cgroupfs)"),
+    value("rootless", "BOOL", "whether cgroups may be out of reach: true, false or auto (auto)"),
+    value("criu", "PATH", "accepted for old callers, without effect").hide(true),
+    switch("version", "print the version").short('v'),
+];
 
 /// The head is what runc's tests look for.
 fn global_help() -> String {
@@ -197,7 +186,7 @@ fn global_help() -> String {
          COMMANDS:\n{commands}   help, h     show this, or the help of a command\n\nGLOBAL OPTIONS:\n{{options}}\n\n\
          EXAMPLE:\n   onggi --root /run/mine --log-format json list\n"
     );
-    global_definition().help_template(body).render_help().to_string()
+    definition::render_help(GLOBAL_FLAGS, body)
 }
 
 #[cfg(test)]

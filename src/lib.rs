@@ -146,3 +146,5 @@ mod seccomp;
 #[cfg(feature = "internals")]
 pub mod seccomp;
 mod sys;
+
+pub use sys::start;

@@ -1,14 +1,16 @@
 //! The `onggi` program.
 
+#![no_main]
+
 use onggi::cli::{self, Action, Globals, Refusal, Rest};
 use onggi::commands::{self, Command, Global};
 use onggi::container::store::Root;
 use onggi::error::{Error, ErrorKind, Result};
 use onggi::log::Log;
 use onggi::seal;
+use onggi::start::{self, Start};
 use std::ffi::OsString;
 use std::io::Write;
-use std::process::ExitCode;
 
 /// The exit status of what fails before there is a command, except for usage errors that have their own.
 const FAILURE: u8 = 1;
@@ -17,15 +19,23 @@ const FAILURE: u8 = 1;
 /// container's own status would have been.
 const NOT_EXECUTED: u8 = 255;
 
-fn main() -> ExitCode {
-    let argv: Vec<OsString> = std::env::args_os().collect();
+/// musl gives memory back to the kernel and asks for it anew, again and again; see docs/decisions/0017-start.md.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
+onggi::program!(begin);
+
+/// The result is the exit status.
+fn begin(start: &Start) -> u8 {
     // First thing, even before the arguments are understood: this process is about to be replaced, and all it did
     // would be done twice.
-    let sealed = if commands::may_enter_container(&argv) { seal::ensure() } else { Ok(()) };
-    ExitCode::from(match cli::read_globals(&argv) {
+    let sealed = if commands::may_enter_container(start.arguments()) { seal::ensure(start) } else { Ok(()) };
+    start::prepare();
+    let argv: Vec<OsString> = start.arguments().map(OsString::from).collect();
+    match cli::read_globals(&argv) {
         Ok((globals, rest)) => with_globals(globals, rest, sealed),
         Err(refusal) => refuse(&Log::default(), &refusal),
-    })
+    }
 }
 
 /// Opens the log that the global flags ask for, so that whatever follows can be complained about there.
@@ -83,5 +93,6 @@ fn refuse(log: &Log, refusal: &Refusal) -> u8 {
 
 /// Help is for people: a reader who has gone away is no failure.
 fn show(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }

@@ -5,6 +5,8 @@
 //! on; a sealed memfd is the fallback and can be demanded. What each costs and withstands: docs/decisions.
 
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::start::Start;
+use crate::sys::fs::{self, magic};
 use crate::sys::mount::{self, Attribute, Attributes, Depth};
 use crate::sys::reexec;
 use std::os::fd::OwnedFd;
@@ -16,7 +18,7 @@ const CHOICE: &str = "ONGGI_SEAL";
 ///
 /// # Errors
 /// `InvalidArgument` for an unknown choice; otherwise why neither way works here.
-pub fn ensure() -> Result<()> {
+pub fn ensure(start: &Start) -> Result<()> {
     let memfd_demanded = match std::env::var_os(CHOICE) {
         None => false,
         Some(choice) if choice.is_empty() || choice == "clone" => false,
@@ -27,10 +29,11 @@ pub fn ensure() -> Result<()> {
         }
     };
     let own = reexec::own_executable().context("open our own executable")?;
-    if !memfd_demanded && (reexec::on_read_only_mount(&own)? || reexec::has_verity(&own)?) {
+    let filesystem = fs::filesystem(&own)?;
+    if !memfd_demanded && (filesystem.read_only || reexec::has_verity(&own)?) {
         return Ok(());
     }
-    if reexec::runs_sealed_copy()? {
+    if filesystem.magic == magic::TMPFS && reexec::runs_sealed_copy()? {
         return Ok(());
     }
     let copy = if memfd_demanded {
@@ -40,13 +43,13 @@ pub fn ensure() -> Result<()> {
         read_only_clone(&own).or_else(|_| reexec::sealed_copy())
     };
     let copy = copy.context("protect our own executable from the container (CVE-2019-5736)")?;
-    Err(reexec::execute(copy).context("run from a protected copy"))
+    Err(reexec::execute(copy, start).context("run from a protected copy"))
 }
 
 fn read_only_clone(own: &OwnedFd) -> Result<OwnedFd> {
     let tree = mount::clone_at(own, Depth::Top)?;
     mount::set_attributes(&tree, Attributes::NONE.with(Attribute::READ_ONLY), None, Depth::Top)?;
-    if reexec::on_read_only_mount(&tree)? {
+    if fs::filesystem(&tree)?.read_only {
         return Ok(tree);
     }
     Err(Error::new(ErrorKind::System, "the clone of our own mount is not read-only"))

@@ -111,7 +111,7 @@ fn logs_are_followed() {
 
 #[test]
 fn pause_and_unpause() {
-    let container = run("pause", "small sh -c 'while :; do date +%s%N > /tmp/now; done'");
+    let container = run("pause", "small sh -c 'while :; do date +%s%N > /tmp/next; mv /tmp/next /tmp/now; done'");
     docker("pause pause");
     assert_eq!(container.inspect(".State.Status"), "paused");
     let now = || docker("cp pause:/tmp/now - | tar -xO");

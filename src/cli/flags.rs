@@ -1,14 +1,14 @@
 //! What the flags of the larger commands are and mean.
 
+use super::definition::{Flag, switch, value};
+use super::duration;
 use super::reader::Flags;
-use super::{duration, switch, value};
 use crate::commands::{CreateArgs, ExecArgs, LIMIT_FLAGS, ListFormat, UpdateArgs};
 use crate::plan::exec::Changes;
-use clap::Arg;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(super) fn create_flags() -> Vec<Arg> {
+pub(super) fn create_flags() -> Vec<Flag> {
     vec![
         value("bundle", "DIR", "directory of the container's files (the working directory)").short('b'),
         value("config", "FILE", "its configuration, relative to the bundle (config.json)").short('f'),
@@ -21,7 +21,7 @@ pub(super) fn create_flags() -> Vec<Arg> {
     ]
 }
 
-pub(super) fn exec_flags() -> Vec<Arg> {
+pub(super) fn exec_flags() -> Vec<Flag> {
     vec![
         value("process", "FILE", "take the whole process from this file, as in config.json").short('p'),
         value("cwd", "DIR", "working directory in the container"),
@@ -94,7 +94,7 @@ pub(super) fn create_args(flags: &Flags, arguments: Vec<String>) -> Result<Creat
     })
 }
 
-pub(super) fn update_flags() -> Vec<Arg> {
+pub(super) fn update_flags() -> Vec<Flag> {
     let mut flags = vec![
         value("resources", "FILE", "JSON of the new limits, - for stdin; all other flags are then ignored").short('r'),
     ];

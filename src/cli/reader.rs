@@ -1,6 +1,6 @@
 //! Takes an argument list apart by runc's rules (those of Go's urfave/cli).
 
-use clap::{Arg, Command};
+use super::definition::Flag;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -16,11 +16,11 @@ pub(super) enum Positionals {
 
 /// The flags that were given, with their values; the last one counts.
 #[derive(Debug, Default)]
-pub(super) struct Flags(Vec<(String, OsString)>);
+pub(super) struct Flags(Vec<(&'static str, OsString)>);
 
 impl Flags {
     fn get(&self, name: &str) -> Option<&OsString> {
-        self.0.iter().rev().find(|(given, _)| given == name).map(|(_, value)| value)
+        self.0.iter().rev().find(|(given, _)| *given == name).map(|(_, value)| value)
     }
 
     /// Whether a switch is on.
@@ -36,7 +36,7 @@ impl Flags {
     /// Every value of a flag that may be repeated.
     pub(super) fn texts(&self, name: &str) -> Result<Vec<String>, String> {
         let refuse = |value: &OsString| format!("invalid value {value:?} for flag -{name}: not UTF-8");
-        let values = self.0.iter().filter(|(given, _)| given == name).map(|(_, value)| value);
+        let values = self.0.iter().filter(|(given, _)| *given == name).map(|(_, value)| value);
         values.map(|value| value.to_str().map(str::to_owned).ok_or_else(|| refuse(value))).collect()
     }
 
@@ -51,12 +51,12 @@ impl Flags {
     }
 }
 
-/// Separates flags and positional arguments. Every definition has `--help` and `-h` in addition.
+/// Separates flags and positional arguments. There are `--help` and `-h` in addition to those `known`.
 ///
 /// # Errors
 /// runc's text for an unknown flag, a missing value, and a switch with a value that is no boolean.
 pub(super) fn read(
-    definition: &Command,
+    known: &[Flag],
     arguments: &[OsString],
     positionals: Positionals,
 ) -> Result<(Flags, Vec<OsString>), String> {
@@ -76,12 +76,12 @@ pub(super) fn read(
         };
         let shown = name.to_string_lossy();
         if shown == "help" || shown == "h" {
-            flags.0.push(("help".to_owned(), "true".into()));
+            flags.0.push(("help", "true".into()));
             continue;
         }
-        let known = definition.get_arguments().find(|known| is_named(known, &shown));
-        let known = known.ok_or_else(|| format!("flag provided but not defined: -{shown}"))?;
-        let value = match (given, known.get_action().takes_values()) {
+        let found = known.iter().find(|known| known.is_named(&shown));
+        let found = found.ok_or_else(|| format!("flag provided but not defined: -{shown}"))?;
+        let value = match (given, found.takes_value()) {
             (Some(value), true) => value,
             (None, true) => match arguments.next() {
                 Some(value) => value.clone(),
@@ -92,7 +92,7 @@ pub(super) fn read(
                 .into(),
             (None, false) => "true".into(),
         };
-        flags.0.push((known.get_id().to_string(), value));
+        flags.0.push((found.name, value));
     }
     rest.extend(arguments.cloned());
     Ok((flags, rest))
@@ -107,10 +107,6 @@ fn flag(argument: &OsStr) -> Option<(OsString, Option<OsString>)> {
     }
     let mut parts = body.splitn(2, |byte| *byte == b'=').map(|part| OsString::from_vec(part.to_vec()));
     Some((parts.next()?, parts.next()))
-}
-
-fn is_named(known: &Arg, name: &str) -> bool {
-    known.get_long() == Some(name) || known.get_short().is_some_and(|short| name.chars().eq([short]))
 }
 
 /// What Go's strconv.ParseBool takes.

@@ -1,12 +1,12 @@
 //! The commands: their flags, their help, and what they mean.
 
+use super::definition::{self, Flag, switch, value};
 use super::flags::{
     create_args, create_flags, exec_args, exec_flags, first, format, interval, list_format, update_args, update_flags,
 };
 use super::reader::{self, Flags, Positionals};
-use super::{Action, Refusal, switch, unknown_verb, value};
+use super::{Action, Refusal, unknown_verb};
 use crate::commands::{Command, PsArgs, RunArgs};
-use clap::Arg;
 use std::ffi::{OsStr, OsString};
 
 /// A command as it is typed.
@@ -20,7 +20,7 @@ struct Verb {
     /// The least and the greatest number of them.
     count: (usize, usize),
     flags_end: Positionals,
-    flags: fn() -> Vec<Arg>,
+    flags: fn() -> Vec<Flag>,
     understand: fn(&Flags, Vec<String>) -> Result<Command, String>,
 }
 
@@ -226,8 +226,7 @@ pub(super) fn read(program: &str, name: &OsStr, arguments: &[OsString]) -> Resul
         let asked_for_help = arguments.iter().any(|argument| argument == "-h" || argument == "--help");
         return Err(unknown_verb(name, if asked_for_help { 1 } else { 3 }));
     };
-    let definition = verb.definition();
-    let (flags, arguments) = reader::read(&definition, arguments, verb.flags_end)
+    let (flags, arguments) = reader::read(&(verb.flags)(), arguments, verb.flags_end)
         .map_err(|message| Refusal::of_flag(message, verb.help()))?;
     if flags.is_set("help") {
         return Ok(Action::Help(verb.help()));
@@ -252,10 +251,6 @@ pub(super) fn summary() -> String {
 }
 
 impl Verb {
-    fn definition(&self) -> clap::Command {
-        clap::Command::new(self.name).about(self.about).args((self.flags)())
-    }
-
     fn help(&self) -> String {
         let Self { name, about, arguments, .. } = self;
         let example = format!("{name} {}", self.example);
@@ -264,7 +259,7 @@ impl Verb {
              OPTIONS:\n{{options}}\n\nEXAMPLE:\n   onggi {}\n",
             example.trim_end()
         );
-        self.definition().help_template(template).render_help().to_string()
+        definition::render_help(&(self.flags)(), template)
     }
 
     fn check_count(&self, program: &str, given: usize) -> Result<(), Refusal> {

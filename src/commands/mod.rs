@@ -34,7 +34,7 @@ use crate::host;
 use crate::log::Log;
 use crate::plan::exec::Changes;
 use crate::sys::signal::notice_children;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -206,8 +206,8 @@ pub enum Command {
 const ENTERING: [&str; 3] = ["create", "exec", "run"];
 
 /// Whether the command line `argv` may be one that enters a container: certainly not when it has none of their names.
-pub fn may_enter_container(argv: &[OsString]) -> bool {
-    argv.iter().skip(1).any(|argument| ENTERING.iter().any(|name| argument == name))
+pub fn may_enter_container<'a>(argv: impl Iterator<Item = &'a OsStr>) -> bool {
+    argv.skip(1).any(|argument| ENTERING.iter().any(|name| argument == *name))
 }
 
 impl Command {

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 pub mod magic {
     /// cgroup2 (`CGROUP2_SUPER_MAGIC`).
     pub const CGROUP2: i64 = 0x6367_7270;
+    /// tmpfs and memfds (`TMPFS_MAGIC`).
+    pub const TMPFS: i64 = 0x0102_1994;
     /// procfs (`PROC_SUPER_MAGIC`).
     pub const PROC: i64 = 0x9fa0;
     /// devpts (`DEVPTS_SUPER_MAGIC`).
@@ -314,9 +316,28 @@ pub fn stat_path(path: &Path) -> Result<Stat> {
     stat::lstat(path).map(Stat::of).map_err(|errno| Error::sys(format!("lstat {}", path.display()), errno))
 }
 
+/// What fstatfs(2) tells of the filesystem that a file is on.
+#[derive(Debug, Clone, Copy)]
+pub struct Filesystem {
+    /// Its kind; see [`magic`].
+    pub magic: i64,
+    /// Whether the filesystem, or the mount of it that the file was reached through, is read-only.
+    pub read_only: bool,
+}
+
+/// What `fd` is on.
+#[allow(clippy::unnecessary_cast, reason = "the number has a sign in glibc and none in musl")]
+pub fn filesystem(fd: impl AsFd) -> Result<Filesystem> {
+    let found = nix::sys::statfs::fstatfs(fd).map_err(|errno| Error::sys("fstatfs", errno))?;
+    Ok(Filesystem {
+        magic: found.filesystem_type().0 as i64,
+        read_only: found.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY),
+    })
+}
+
 /// The magic number of the filesystem that `fd` is on; see [`magic`].
 pub fn filesystem_magic(fd: impl AsFd) -> Result<i64> {
-    nix::sys::statfs::fstatfs(fd).map(|fs| fs.filesystem_type().0).map_err(|errno| Error::sys("fstatfs", errno))
+    filesystem(fd).map(|filesystem| filesystem.magic)
 }
 
 /// Whether the descriptor was opened for writing.

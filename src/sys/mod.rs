@@ -35,6 +35,7 @@ pub mod signal;
 pub mod signal_name;
 pub mod socket;
 pub mod spawn;
+pub mod start;
 pub mod stdio;
 pub mod this_process;
 pub mod tty;

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 /// `ioctl_ns(2)`: asks a namespace file for its clone flag.
-const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 
 /// Moves the calling process into new namespaces.
 pub fn unshare(_: &InChild, namespaces: CloneFlags) -> Result<()> {

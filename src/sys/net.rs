@@ -19,6 +19,6 @@ pub fn loopback_up(_: &InChild) -> Result<()> {
     }
     request.ifr_ifru.ifru_flags = libc::IFF_UP as i16;
     // SAFETY: `request` is a valid ifreq with a NUL-terminated name and outlives the call.
-    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, &raw const request) };
     check(done.into(), || "ioctl(SIOCSIFFLAGS, lo)".to_owned()).map(drop)
 }

@@ -5,12 +5,10 @@
 
 use super::fs::{self, Access};
 use super::mount::statx;
+use super::start::Start;
 use super::{Errno, check};
 use crate::error::{Error, Result};
-use nix::sys::statvfs::FsFlags;
-use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStringExt;
 
 /// A memfd's content and seals can't be changed any more.
 const SEALED: libc::c_int = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
@@ -28,13 +26,6 @@ const STATX_ATTR_VERITY: u64 = 0x0010_0000;
 /// A handle to the file that this process runs.
 pub fn own_executable() -> Result<OwnedFd> {
     fs::open("/proc/self/exe", Access::Path)
-}
-
-/// Whether the mount that `file` was reached through is read-only.
-pub fn on_read_only_mount(file: impl AsFd) -> Result<bool> {
-    nix::sys::statvfs::fstatvfs(file)
-        .map(|stat| stat.flags().contains(FsFlags::ST_RDONLY))
-        .map_err(|errno| Error::sys("fstatvfs", errno))
 }
 
 /// Whether fs-verity keeps the content of `file` from changing.
@@ -96,22 +87,11 @@ fn memfd(flags: libc::c_uint) -> Result<OwnedFd> {
 ///
 /// `file` is close-on-exec: were it still open, a process with CAP_SYS_ADMIN could make a read-only clone writable again
 /// through `/proc/PID/exe`.
-pub fn execute(file: impl AsFd) -> Error {
-    let strings = |all: Vec<OsString>| {
-        all.into_iter().map(|one| CString::new(one.into_vec())).collect::<std::result::Result<Vec<_>, _>>()
-    };
-    let variables = std::env::vars_os().map(|(mut name, value)| {
-        name.push("=");
-        name.push(value);
-        name
-    });
-    let (Ok(arguments), Ok(variables)) = (strings(std::env::args_os().collect()), strings(variables.collect())) else {
-        return Error::sys("execveat", Errno::EINVAL);
-    };
-    match nix::unistd::execveat(file, c"", &arguments, &variables, nix::fcntl::AtFlags::AT_EMPTY_PATH) {
-        Err(errno) => Error::sys("execveat(a copy of onggi)", errno),
-        Ok(never) => match never {},
-    }
+pub fn execute(file: impl AsFd, start: &Start) -> Error {
+    let file = file.as_fd().as_raw_fd();
+    // SAFETY: strings and the arrays of them are as the kernel gave them to this process.
+    unsafe { libc::syscall(libc::SYS_execveat, file, c"".as_ptr(), start.argv(), Start::envp(), libc::AT_EMPTY_PATH) };
+    Error::sys("execveat(a copy of onggi)", Errno::last())
 }
 
 #[cfg(test)]
