@@ -17,12 +17,12 @@ PROBE = $(abspath $(BUILT))/debug/examples/probe
 AS_USER = 'target."cfg(unix)".runner = ["integration/enter", "integration/as-user", "onggi-test"]'
 BINARY_LIMIT = $(if $(findstring musl,$(TARGET)),2400000,3000000)
 DENY_VERSION = 0.20.2
-SCRIPTS = .ci/run benches/run $(shell find integration conformance -type f -perm -u+x)
+SCRIPTS = .ci/run $(shell find benches integration conformance -type f -perm -u+x)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build release demo test native check lint deny unit probe integration vm test-vm bench bench-mounts \
-    bench-seccomp suite conformance mutations fmt doc install clean
+.PHONY: help setup build release demo test native check lint deny unit probe integration vm test-vm bench bench-vm \
+    bench-seccomp gate suite conformance mutations fmt doc install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,14 +55,14 @@ demo: setup release ## show a real container and its life, from the inside and t
 test: setup ## everything: lint, unit and integration tests, here and in the test machine (as root)
 	+@integration/everything
 
-native: lint deny unit release probe suite integration ## the part of `make test` on this machine alone (as root, after setup)
+native: lint deny unit release probe suite integration gate ## the part of `make test` on this machine alone (as root, after setup)
 
 check: test ## what continuous integration runs
 
 lint: ## formatting, clippy, shellcheck
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) clippy --locked --features internals --bench seccomp -- -D warnings
+	$(CARGO) clippy --locked --features internals --bench seccomp --example flatten -- -D warnings
 	shellcheck --severity=warning --external-sources --source-path=SCRIPTDIR $(SCRIPTS)
 
 deny: ## licences, sources, banned crates; advisories where their database can be fetched
@@ -75,7 +75,7 @@ deny: ## licences, sources, banned crates; advisories where their database can b
 	    echo "WARNING: advisories NOT CHECKED: the RustSec database cannot be fetched from here"; fi
 
 unit: ## unit tests: pure code, no root needed
-	$(CARGO) test --locked --lib --bins
+	$(CARGO) test --locked --lib --bins --example compare --example report
 
 probe: ## the static program that the integration tests run inside containers
 	$(CARGO) rustc --locked --example probe -- -Ctarget-feature=+crt-static -Cstrip=symbols
@@ -104,14 +104,17 @@ conformance: vm release suite ## engines, the validation suite of the OCI, other
 mutations: setup probe ## the tests of security notice when a check is gone (as root)
 	@integration/mutate
 
-bench-mounts: setup release ## times of `run` with up to 1,000 masked paths and bind mounts (as root)
-	@ROUNDS=$${ROUNDS:-10} benches/run mounts
-
 bench-seccomp: setup ## system call filters beside libseccomp's: compiling, loading and each call (as root)
 	$(CARGO) bench --locked --features internals --bench seccomp
 
-bench: setup release ## times and counts of `run` and `exec /bin/true` beside Debian trixie's crun and runc (as root)
+bench: setup release ## all commands beside crun, runc and the floor: targets, tables, plots (as root; PEERS=all ROUNDS=n)
 	@benches/run
+
+bench-vm: vm release ## the part of `make bench` in the test machine: counts with systemd, lowest memory limit (as root)
+	@benches/vm
+
+gate: release ## counts of all commands against benches/limits.json, and a report of times (as root, after setup)
+	@benches/gate
 
 fmt: ## format the code
 	$(CARGO) fmt
