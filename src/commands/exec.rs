@@ -19,8 +19,8 @@ use crate::parent::pidfd_socket::{PidfdSocket, Process};
 use crate::parent::prepare::host_proc;
 use crate::plan::exec::{Input, Plan, plan};
 use crate::process::fds::Inherited;
-use crate::sys::pidfd;
 use crate::sys::signal::Signals;
+use crate::sys::{Errno, pidfd};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -111,7 +111,10 @@ fn wait_for_program(live: &Live) -> Result<()> {
 
 /// What was found out about the init process by its number: true only if it still lives, for then the number was its own.
 fn of_living<T>(init: &OwnedFd, found: Result<T>) -> Result<T> {
-    if pidfd::wait_exit(init, Some(Duration::ZERO))? {
+    /// How long a process may take to end after it has given up its namespaces, when procfs has nothing to tell any more.
+    const LAST_STEPS: Duration = Duration::from_secs(1);
+    let is_ending = matches!(&found, Err(error) if error.is(Errno::ENOENT) || error.is(Errno::ESRCH));
+    if pidfd::wait_exit(init, Some(if is_ending { LAST_STEPS } else { Duration::ZERO }))? {
         return Err(wrong_state(phrase::EXEC_STOPPED));
     }
     found
