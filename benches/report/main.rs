@@ -1,9 +1,9 @@
 //! What became of a bench: verdicts, tables and plots.
 //!
 //! ```text
-//! report print RESULTS          the targets, and the times beside crun's
-//! report write                  the same of docs/performance/results.json, and the plots and documents made of it
-//! report gate RESULTS LIMITS    fails when a count is above its limit
+//! report print RESULTS                  the targets, and the times beside crun's
+//! report write                          the same of docs/performance/, and the plots and documents made of it
+//! report gate RESULTS LIMITS LIBRARY    fails when a count is above its limit for a binary with that C library
 //! ```
 #![allow(clippy::print_stdout, reason = "the tables are the result")]
 
