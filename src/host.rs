@@ -60,8 +60,8 @@ impl Host {
         let status = Status::from_buf_read(read("/proc/self/status")?.as_bytes());
         let status = status.map_err(|error| odd(error.to_string()))?;
         Ok(Self {
-            euid: machine::effective_uid(),
-            egid: machine::effective_gid(),
+            euid: status.euid,
+            egid: status.egid,
             in_user_namespace: machine::in_user_namespace(),
             threads: status.threads,
             bounding: status.capbnd.ok_or_else(|| odd("no CapBnd".to_owned()))?,

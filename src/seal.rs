@@ -28,9 +28,12 @@ pub fn ensure(start: &Start) -> Result<()> {
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
     };
+    let filesystem = reexec::own_filesystem()?;
+    if !memfd_demanded && filesystem.read_only {
+        return Ok(());
+    }
     let own = reexec::own_executable().context("open our own executable")?;
-    let filesystem = fs::filesystem(&own)?;
-    if !memfd_demanded && (filesystem.read_only || reexec::has_verity(&own)?) {
+    if !memfd_demanded && reexec::has_verity(&own)? {
         return Ok(());
     }
     if filesystem.magic == magic::TMPFS && reexec::runs_sealed_copy()? {

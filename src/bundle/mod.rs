@@ -7,15 +7,16 @@ mod resources;
 pub use resources::resources;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::sys::Errno;
+use crate::sys::fs::{self, Access};
 use oci_spec::runtime::{Process, Spec};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The largest config.json that is read, in bytes. Engines write some tens of kilobytes.
-const LARGEST_CONFIG: u64 = 16 << 20;
+const LARGEST_CONFIG: usize = 16 << 20;
 
 /// A bundle whose config.json has been read. What the values mean is for `plan` to judge.
 #[derive(Debug, Clone)]
@@ -36,7 +37,7 @@ impl Bundle {
     /// # Errors
     /// `NotFound` when the directory or the file is missing; `InvalidConfig` with line and column, or with the field.
     pub fn load(dir: &Path, config: &Path) -> Result<Self> {
-        let dir = std::fs::canonicalize(dir).map_err(|error| Error::io(format!("chdir {}", dir.display()), &error))?;
+        let dir = fs::canonical(dir)?;
         let path = dir.join(config);
         let text = read(&path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => Error::new(
@@ -111,16 +112,15 @@ fn without_position(error: Error) -> Error {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    let failed = |error: std::io::Error| Error::io(format!("read {}", path.display()), &error);
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let size = file.metadata().map_err(failed)?.len();
-    let mut data = Vec::with_capacity(usize::try_from(size.min(LARGEST_CONFIG)).unwrap_or(0) + 1);
-    let read = file.take(LARGEST_CONFIG + 1).read_to_end(&mut data).map_err(failed)?;
-    if read as u64 > LARGEST_CONFIG {
-        let message = format!("{}: larger than {} MiB", path.display(), LARGEST_CONFIG >> 20);
-        return Err(Error::new(ErrorKind::InvalidConfig, message));
-    }
-    Ok(data)
+    let failed = |error: Error| error.phrased(format!("read {}", path.display()));
+    let file = fs::open(path, Access::Read).map_err(failed)?;
+    fs::read_sized(&file, LARGEST_CONFIG).map_err(|error| match error.errno() {
+        Some(Errno::EFBIG) => {
+            let message = format!("{}: larger than {} MiB", path.display(), LARGEST_CONFIG >> 20);
+            Error::new(ErrorKind::InvalidConfig, message)
+        }
+        _ => failed(error),
+    })
 }
 
 /// Reads what is valid as it stands, and looks a second, slower time at what is not, or `is_odd`.

@@ -20,6 +20,9 @@ pub struct Cgroup {
     oom_kills: u64,
 }
 
+/// Which controllers a cgroup gives to those below it.
+const SUBTREE_CONTROL: &str = "cgroup.subtree_control";
+
 impl Cgroup {
     /// Makes the cgroup at `path` as `plan` describes it. `None`: nothing was asked for, we run without privileges and may not
     /// make one, so the container stays in the caller's.
@@ -102,21 +105,18 @@ impl Cgroup {
     /// Makes the directories down to `path`, and sees to it that each gives its controllers to those below.
     fn make(path: &CgroupPath) -> Result<Self> {
         let mut undo = Undo { path: path.clone(), made: Vec::new(), ours: None };
-        let mut here = Directory::root()?;
-        here.check_whole()?;
-        let mut available = here.controllers("cgroup.controllers")?;
-        let mut so_far = String::new();
-        for name in path.components() {
-            available = enable(&here, available)?;
-            so_far.push('/');
-            so_far.push_str(name);
-            if here.make(name)? {
-                undo.made.push(CgroupPath::try_from(so_far.clone())?);
-            }
-            here = here.child(name)?;
+        let root = Directory::root()?;
+        root.check_whole()?;
+        let available = root.controllers("cgroup.controllers")?;
+        let parent = match ready_parent(&root, path, &available)? {
+            Some(parent) => parent,
+            None => make_parent(root, path, available, &mut undo)?,
+        };
+        if parent.make(path.name())? {
+            undo.made.push(path.clone());
         }
-        check_unused(&here)?;
-        let directory = Rc::new(here);
+        let directory = Rc::new(parent.child(path.name())?);
+        check_unused(&directory)?;
         undo.ours = Some(Rc::clone(&directory));
         Ok(Self { directory, undo, oom_kills: 0 })
     }
@@ -183,22 +183,53 @@ impl Drop for Undo {
     }
 }
 
+/// The cgroup above `path`, if it is there and gives all of `available` to those below: then so do all above it, since the
+/// kernel lets a cgroup give only what it has been given.
+fn ready_parent(root: &Directory, path: &CgroupPath, available: &[String]) -> Result<Option<Directory>> {
+    let Some(parent) = path.parent() else { return Ok(None) };
+    let parent = match root.child(parent.relative()) {
+        Err(error) if is_gone(&error) => return Ok(None),
+        opened => opened?,
+    };
+    let given = parent.controllers(SUBTREE_CONTROL)?;
+    Ok(available.iter().all(|controller| given.contains(controller)).then_some(parent))
+}
+
+/// Makes what is missing above `path`, from the top.
+fn make_parent(root: Directory, path: &CgroupPath, mut available: Vec<String>, undo: &mut Undo) -> Result<Directory> {
+    let mut here = root;
+    let mut so_far = String::new();
+    let above = path.parent();
+    for name in above.iter().flat_map(CgroupPath::components) {
+        available = enable(&here, available)?;
+        so_far.push('/');
+        so_far.push_str(name);
+        if here.make(name)? {
+            undo.made.push(CgroupPath::try_from(so_far.clone())?);
+        }
+        here = here.child(name)?;
+    }
+    enable(&here, available)?;
+    Ok(here)
+}
+
 /// Lets the cgroups below `directory` have the controllers in `available`. Returns those they have.
 ///
 /// Writes only what is missing, since a write waits for an RCU grace period when there are processes below. Failures
 /// are passed over: one controller or the other may be out of our reach (EPERM, EBUSY where the cgroup has processes)
 /// and not needed either; if it is, its files will be missing.
 pub(super) fn enable(directory: &Directory, available: Vec<String>) -> Result<Vec<String>> {
-    const FILE: &str = "cgroup.subtree_control";
-    let mut enabled = directory.controllers(FILE)?;
+    let mut enabled = directory.controllers(SUBTREE_CONTROL)?;
     let missing: Vec<_> = available.into_iter().filter(|name| !enabled.contains(name)).collect();
     if missing.is_empty() {
         return Ok(enabled);
     }
     let all: Vec<_> = missing.iter().map(|name| format!("+{name}")).collect();
-    let mut done: Vec<_> = match directory.write(FILE, &all.join(" ")) {
+    let mut done: Vec<_> = match directory.write(SUBTREE_CONTROL, &all.join(" ")) {
         Ok(()) => missing,
-        Err(_) => missing.into_iter().filter(|name| directory.write(FILE, &format!("+{name}")).is_ok()).collect(),
+        Err(_) => {
+            missing.into_iter().filter(|name| directory.write(SUBTREE_CONTROL, &format!("+{name}")).is_ok()).collect()
+        }
     };
     enabled.append(&mut done);
     Ok(enabled)

@@ -10,7 +10,7 @@ use crate::container::status::{Container, Live, Status, is_being_made};
 use crate::container::store::Entry;
 use crate::error::{Context, Result, phrase};
 use crate::host::Host;
-use crate::namespaces::Target;
+use crate::namespaces::{self, Target};
 use crate::parent::agent::Agent;
 use crate::parent::console::Console;
 use crate::parent::exec;
@@ -131,7 +131,7 @@ fn plan_and_open(
     let place = Destination::plan(record.cgroup.as_deref(), &args.cgroup)?;
     let proc = host_proc()?;
     let pid = record.pid.ok_or_else(|| wrong_state(phrase::EXEC_STOPPED))?;
-    let target = of_living(&init, Target::read(proc.as_fd(), pid))?;
+    let target = of_living(&init, Target::read(proc.as_fd(), pid, namespaces::made(&kept.spec)))?;
     let mut plan = plan(&Input {
         container: &kept.spec,
         file: file.as_ref().map(|(file, name)| (&file.process, name.as_str())),

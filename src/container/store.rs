@@ -10,6 +10,7 @@ use crate::sys::fs::{self, Access, DeviceNumber, NodeKind, Resolve};
 use crate::sys::this_process::unmasked;
 use crate::sys::{Errno, machine};
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -192,7 +193,7 @@ impl Store {
             // Empty, and nobody else's: its name is taken only as long as it is there.
             let _ = fs::rmdir_at(&root, id.as_str());
         })?;
-        let entry = Entry { root, dir: Rc::new(dir), id: id.clone(), owner: machine::effective_uid() };
+        let entry = Entry { root, dir: Rc::new(dir.into()), id: id.clone(), owner: machine::effective_uid() };
         Ok(Claim { entry, kept: false })
     }
 
@@ -206,9 +207,9 @@ impl Store {
             Err(error) if error.is(Errno::ENOENT) => return Err(not_exist()),
             result => result?,
         };
-        let owner = fs::stat(&dir)?.uid;
-        check_owner(owner)?;
-        Ok(Entry { root: Rc::clone(&self.dir), dir: Rc::new(dir), id: id.clone(), owner })
+        let owner = machine::effective_uid();
+        check_owner(&dir, owner)?;
+        Ok(Entry { root: Rc::clone(&self.dir), dir: Rc::new(dir.into()), id: id.clone(), owner })
     }
 
     /// The ids of all directories here, sorted; what cannot be an id is skipped.
@@ -223,19 +224,19 @@ fn not_exist() -> Error {
     Error::new(ErrorKind::NotFound, phrase::NOT_EXIST)
 }
 
-fn check_owner(uid: u32) -> Result<()> {
-    let euid = machine::effective_uid();
-    if uid == euid {
+fn check_owner(file: impl AsFd, caller: u32) -> Result<()> {
+    let uid = fs::stat(file)?.uid;
+    if uid == caller {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Denied, format!("container belongs to user {uid}, not to the caller ({euid})")))
+    Err(Error::new(ErrorKind::Denied, format!("container belongs to user {uid}, not to the caller ({caller})")))
 }
 
 /// The directory of one container. Clones share its descriptors.
 #[derive(Debug, Clone)]
 pub struct Entry {
     root: Rc<OwnedFd>,
-    dir: Rc<OwnedFd>,
+    dir: Rc<File>,
     id: ContainerId,
     owner: u32,
 }
@@ -243,11 +244,11 @@ pub struct Entry {
 /// Keeps other commands that change the container waiting until dropped.
 #[derive(Debug)]
 #[must_use]
-pub struct Lock(std::fs::File);
+pub struct Lock(Rc<File>);
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Said aloud, because the entry's own descriptor shares the lock and lives on.
+        // Said aloud, because the entry holds the same descriptor and lives on.
         let _ = self.0.unlock();
     }
 }
@@ -264,12 +265,12 @@ impl Entry {
     /// # Errors
     /// `NotFound` when the container was deleted meanwhile.
     pub fn lock(&self) -> Result<Lock> {
-        let file = std::fs::File::from(fs::duplicate(self.dir.as_fd())?);
-        file.lock().map_err(|error| Error::io("flock", &error))?;
-        if fs::stat(&file)?.links == 0 {
+        self.dir.lock().map_err(|error| Error::io("flock", &error))?;
+        let lock = Lock(Rc::clone(&self.dir));
+        if fs::stat(&self.dir)?.links == 0 {
             return Err(not_exist());
         }
-        Ok(Lock(file))
+        Ok(lock)
     }
 
     /// Reads the state file.
@@ -300,7 +301,7 @@ impl Entry {
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         let file = fs::open_at(&self.dir, name, Access::Read, Resolve::Beneath)?;
-        check_owner(fs::stat(&file)?.uid)?;
+        check_owner(&file, self.owner)?;
         fs::read_whole(&file, LARGEST_FILE)
     }
 
@@ -390,7 +391,7 @@ impl Entry {
 
 /// Removes a directory, and follows no link in it: a container without privileges of its caller's own may have been at
 /// work in `notify`.
-fn remove_tree(dir: &OwnedFd, name: &OsStr) -> Result<()> {
+fn remove_tree(dir: &File, name: &OsStr) -> Result<()> {
     let path = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name);
     std::fs::remove_dir_all(path).map_err(|error| Error::io(format!("remove {}", name.display()), &error))
 }

@@ -21,8 +21,8 @@ pub use target::Target;
 use crate::error::{Context, Error, Result};
 use crate::sys::clone::{CloneFlags, InChild};
 use crate::sys::{namespace, net, this_process};
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
-use std::path::PathBuf;
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
+use std::path::{Path, PathBuf};
 
 /// How the container gets a namespace of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,9 +96,8 @@ pub fn plan(spec: &Spec) -> Result<Plan> {
         if plan.origin(kind) != Origin::Inherited {
             return Err(Error::config(field, format!("malformed spec file: duplicated {kind} namespace")));
         }
-        match namespace.path() {
+        match path(namespace) {
             None => plan.create = plan.create.with(kind),
-            Some(path) if path.as_os_str().is_empty() => plan.create = plan.create.with(kind),
             Some(path) if path.as_os_str().as_encoded_bytes().contains(&0) => {
                 return Err(Error::config(format!("{field}.path"), "contains a NUL byte"));
             }
@@ -106,7 +105,7 @@ pub fn plan(spec: &Spec) -> Result<Plan> {
             Some(path) if path.is_relative() => {
                 return Err(Error::config(format!("{field}.path"), "must be an absolute path"));
             }
-            Some(path) => plan.join.push(Join { kind, path: path.clone(), index }),
+            Some(path) => plan.join.push(Join { kind, path: path.to_owned(), index }),
         }
     }
     if let Some(linux) = linux {
@@ -118,6 +117,18 @@ pub fn plan(spec: &Spec) -> Result<Plan> {
     plan.hostname = name("hostname", spec.hostname().as_deref(), plan.origin(CloneFlags::UTS))?;
     plan.domainname = name("domainname", spec.domainname().as_deref(), plan.origin(CloneFlags::UTS))?;
     Ok(plan)
+}
+
+/// The namespaces that are made with a container of `spec`, whose list has been found right.
+pub fn made(spec: &Spec) -> CloneFlags {
+    let listed = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+    let new = listed.iter().filter(|namespace| path(namespace).is_none());
+    new.fold(CloneFlags::NONE, |made, namespace| made.with(clone_flag(namespace.typ())))
+}
+
+/// Of one to join; an empty path is none.
+fn path(namespace: &LinuxNamespace) -> Option<&Path> {
+    namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty())
 }
 
 fn clone_flag(kind: LinuxNamespaceType) -> CloneFlags {

@@ -35,13 +35,16 @@ pub struct Target {
 
 impl Target {
     /// Looks at the process `pid` through `proc`, a procfs that we trust. That it is the process meant the caller must
-    /// make sure of afterwards: as long as a pidfd of it can be signalled, its number is nobody else's.
+    /// make sure of afterwards: as long as a pidfd of it can be signalled, its number is nobody else's. Namespaces in `made`
+    /// were made with it, so that they are not ours, or can be joined all the same.
     ///
     /// # Errors
     /// ENOENT or ESRCH when it has ended, EACCES when we may not trace it.
-    pub fn read(proc: BorrowedFd<'_>, pid: i32) -> Result<Self> {
-        let mut target = Self::default();
-        for (kind, name) in KINDS {
+    pub fn read(proc: BorrowedFd<'_>, pid: i32, made: CloneFlags) -> Result<Self> {
+        // The one that nobody can join who is in it.
+        let made = made.without(CloneFlags::USER);
+        let mut target = Self { kinds: made, ..Self::default() };
+        for (kind, name) in KINDS.into_iter().filter(|(kind, _)| !made.has(*kind)) {
             let link = |process: &str| fs::readlink_at(proc, format!("{process}/ns/{name}"));
             let own = match link("self") {
                 // A kind that this kernel does not have.
@@ -101,7 +104,9 @@ mod tests {
     fn our_own_are_not_others() {
         let proc = fs::open("/proc", Access::Dir).unwrap();
         let pid = i32::try_from(std::process::id()).unwrap();
-        assert_eq!(Target::read(proc.as_fd(), pid).unwrap(), Target::default());
-        assert!(Target::read(proc.as_fd(), i32::MAX).is_err());
+        let read = |pid, made| Target::read(proc.as_fd(), pid, made);
+        assert_eq!(read(pid, CloneFlags::NONE).unwrap(), Target::default());
+        assert_eq!(read(pid, CloneFlags::USER.with(CloneFlags::PID)).unwrap().kinds, CloneFlags::PID);
+        assert!(read(i32::MAX, CloneFlags::NONE).is_err());
     }
 }

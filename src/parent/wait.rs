@@ -41,7 +41,10 @@ pub fn wait(
         wanted.extend(notify.as_deref().and_then(Notify::wants));
         let ready = poll(&wanted, notify.as_deref().and_then(Notify::left))?;
         drop(wanted);
-        while let Some(signal) = signals.next()? {
+        // Of no use to one that has ended, and whose death is the first of them mostly.
+        while !ready[0]
+            && let Some(signal) = signals.next()?
+        {
             handle(init.pidfd(), signal, &mut relay)?;
         }
         relay.pump(&ready[2..]);

@@ -127,6 +127,14 @@ pub fn open_at(dir: impl AsFd, path: impl AsRef<Path>, access: Access, resolve: 
     }
 }
 
+/// The directory at `path` without links, absolute.
+pub fn canonical(path: &Path) -> Result<PathBuf> {
+    let failed = |errno| Error::sys(format!("chdir {}", path.display()), errno);
+    let flags = Access::Dir.flags();
+    let dir = nix::fcntl::openat(nix::fcntl::AT_FDCWD, path, flags, Mode::empty()).map_err(failed)?;
+    nix::fcntl::readlink(fd_path(&dir).as_str()).map(PathBuf::from).map_err(failed)
+}
+
 /// Opens a path of the host, following its links, as the caller named it.
 pub fn open(path: impl AsRef<Path>, access: Access) -> Result<OwnedFd> {
     let path = path.as_ref();
@@ -244,6 +252,8 @@ pub struct Stat {
     pub special: DeviceNumber,
     /// Number of hard links.
     pub links: u64,
+    /// Length of a file in bytes.
+    pub size: u64,
 }
 
 impl Stat {
@@ -295,6 +305,7 @@ impl Stat {
             device: stat.st_dev,
             special: DeviceNumber { major: stat::major(stat.st_rdev), minor: stat::minor(stat.st_rdev) },
             links: stat.st_nlink,
+            size: stat.st_size as u64,
         }
     }
 }
@@ -332,13 +343,25 @@ pub struct Filesystem {
 }
 
 /// What `fd` is on.
-#[allow(clippy::unnecessary_cast, reason = "the number has a sign in glibc and none in musl")]
 pub fn filesystem(fd: impl AsFd) -> Result<Filesystem> {
     let found = nix::sys::statfs::fstatfs(fd).map_err(|errno| Error::sys("fstatfs", errno))?;
-    Ok(Filesystem {
-        magic: found.filesystem_type().0 as i64,
-        read_only: found.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY),
-    })
+    Ok(Filesystem::of(&found))
+}
+
+/// What the file at `path` is on; links are followed.
+pub fn filesystem_of(path: &str) -> Result<Filesystem> {
+    let found = nix::sys::statfs::statfs(path).map_err(|errno| Error::sys(format!("statfs {path}"), errno))?;
+    Ok(Filesystem::of(&found))
+}
+
+impl Filesystem {
+    #[allow(clippy::unnecessary_cast, reason = "the number has a sign in glibc and none in musl")]
+    fn of(found: &nix::sys::statfs::Statfs) -> Self {
+        Self {
+            magic: found.filesystem_type().0 as i64,
+            read_only: found.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY),
+        }
+    }
 }
 
 /// The magic number of the filesystem that `fd` is on; see [`magic`].
@@ -409,25 +432,38 @@ pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> Result<usize> {
 /// # Errors
 /// The errno of read(2); EFBIG when there is more than `limit`.
 pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
-    read_until(fd, limit, |count, _| count == 0)
+    read_until(fd, limit, 1 << 12, |count, _| count == 0)
+}
+
+/// As [`read_all`], in one go where the size is known.
+pub fn read_sized(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
+    let stat = stat(&fd)?;
+    // Those of procfs have none.
+    if stat.size == 0 {
+        return read_all(fd, limit);
+    }
+    // One byte more, so that the end shows.
+    let size = usize::try_from(stat.size).unwrap_or(limit).min(limit) + 1;
+    read_until(fd, limit, size, |count, room| count < room)
 }
 
 /// As [`read_all`], for files of which a read gets all that is left if there is room for it: regular ones, and those of
 /// procfs and cgroupfs that are no lists. Less than there was room for is the end.
 pub fn read_whole(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
-    read_until(fd, limit, |count, room| count < room)
+    read_until(fd, limit, 1 << 12, |count, room| count < room)
 }
 
-fn read_until(fd: impl AsFd, limit: usize, is_end: impl Fn(usize, usize) -> bool) -> Result<Vec<u8>> {
+fn read_until(fd: impl AsFd, limit: usize, step: usize, is_end: fn(usize, usize) -> bool) -> Result<Vec<u8>> {
     let mut data = Vec::new();
-    let mut buffer = [0; 4096];
     loop {
-        let count = read(&fd, &mut buffer)?;
-        data.extend_from_slice(&buffer[..count]);
+        let length = data.len();
+        data.resize(length + step, 0);
+        let count = read(&fd, &mut data[length..])?;
+        data.truncate(length + count);
         if data.len() > limit {
             return Err(Error::sys("read", Errno::EFBIG));
         }
-        if is_end(count, buffer.len()) {
+        if is_end(count, step) {
             return Ok(data);
         }
     }
@@ -472,12 +508,16 @@ pub fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
 
 /// Opens the file behind `fd` once more: an open file of our own, with flags and offset that nobody shares.
 pub fn reopen(fd: impl AsFd, access: Access) -> Result<OwnedFd> {
-    open(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()), access)
+    open(fd_path(fd), access)
+}
+
+/// The path that leads to what `fd` is open for.
+fn fd_path(fd: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
 }
 
 /// The path of `fd` as procfs shows it: for messages only, never to be opened.
 pub fn shown_path(fd: impl AsFd) -> PathBuf {
-    let link = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
-    nix::fcntl::readlink(link.as_str())
+    nix::fcntl::readlink(fd_path(fd).as_str())
         .map_or_else(|_| PathBuf::from("?"), |path| PathBuf::from(OsString::from_vec(path.into_vec())))
 }

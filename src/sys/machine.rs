@@ -1,7 +1,8 @@
 //! What uname(2) and the process's credentials tell.
 
-use super::fs::{self, Access};
+use super::fs;
 use crate::error::{Error, Result};
+use std::path::Path;
 
 /// The kernel's release, such as `6.1.0-18-amd64`.
 pub fn kernel_release() -> Result<String> {
@@ -19,28 +20,9 @@ pub fn effective_gid() -> u32 {
     nix::unistd::getegid().as_raw()
 }
 
-/// Whether this process is in a user namespace other than the initial one: that one maps every id to itself. Without
-/// procfs it is taken for one, which costs privileges only.
+/// Whether this process is in a user namespace other than the initial one, whose inode number the kernel fixes
+/// (`PROC_USER_INIT_INO` of `linux/proc_ns.h`, since 3.8). Without procfs it is taken for one, which costs privileges only.
 pub fn in_user_namespace() -> bool {
-    // More than the one line of the initial map, so that a longer one shows.
-    let mut map = [0; 128];
-    let length = fs::open("/proc/self/uid_map", Access::Read).and_then(|file| fs::read(&file, &mut map));
-    length.map_or(true, |length| !is_initial(&String::from_utf8_lossy(&map[..length])))
-}
-
-fn is_initial(uid_map: &str) -> bool {
-    uid_map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn uid_maps() {
-        assert!(is_initial("         0          0 4294967295\n"));
-        assert!(!is_initial("         0       1000          1\n"));
-        assert!(!is_initial("         0          0 4294967295\n 1 1 1\n"));
-        assert!(!is_initial(""));
-    }
+    const INITIAL: u64 = 0xEFFF_FFFD;
+    fs::stat_followed(Path::new("/proc/self/ns/user")).map_or(true, |namespace| namespace.inode != INITIAL)
 }

@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code)]
 
-use super::fs::{self, Access};
+use super::fs::{self, Access, Filesystem};
 use super::mount::statx;
 use super::start::Start;
 use super::{Errno, check};
@@ -22,6 +22,11 @@ const MFD_EXEC: libc::c_uint = 0x10;
 
 /// `statx` attribute of Linux 5.5: fs-verity guards the content.
 const STATX_ATTR_VERITY: u64 = 0x0010_0000;
+
+/// What the file that this process runs is on, with the attributes of the mount.
+pub fn own_filesystem() -> Result<Filesystem> {
+    fs::filesystem_of("/proc/self/exe")
+}
 
 /// A handle to the file that this process runs.
 pub fn own_executable() -> Result<OwnedFd> {

@@ -13,6 +13,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// The longest message that [`receive`] takes, in bytes.
 pub const MESSAGE_LIMIT: usize = 64 * 1024;
@@ -50,11 +51,13 @@ pub fn send(socket: impl AsFd, message: &[u8], files: &[BorrowedFd<'_>]) -> Resu
 
 /// Receives one message and at most one descriptor; `None` when the other side is gone.
 pub fn receive(socket: impl AsFd) -> Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
-    let mut buffer = vec![0; MESSAGE_LIMIT];
+    /// Of its pages only those are ever there that a message has come to.
+    static BUFFER: Mutex<[u8; MESSAGE_LIMIT]> = Mutex::new([0; MESSAGE_LIMIT]);
+    let mut buffer = BUFFER.lock().unwrap_or_else(PoisonError::into_inner);
     let mut control = cmsg_space!([RawFd; 1]);
     let mut file = None;
     let count = loop {
-        let mut data = [IoSliceMut::new(&mut buffer)];
+        let mut data = [IoSliceMut::new(&mut buffer[..])];
         let raw = socket.as_fd().as_raw_fd();
         match recvmsg::<()>(raw, &mut data, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC) {
             Ok(message) => {
@@ -74,8 +77,7 @@ pub fn receive(socket: impl AsFd) -> Result<Option<(Vec<u8>, Option<OwnedFd>)>> 
     if count == 0 {
         return Ok(None);
     }
-    buffer.truncate(count);
-    Ok(Some((buffer, file)))
+    Ok(Some((buffer[..count].to_vec(), file)))
 }
 
 #[allow(unsafe_code)]

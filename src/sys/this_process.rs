@@ -411,11 +411,15 @@ pub fn close_range(_: &InChild, first: u32, last: u32) -> Result<()> {
 pub fn leave_open(_: &InChild, fd: OwnedFd) {
     /// More than are open at any time but for those left.
     const NEEDED: u64 = 64;
-    static SOFT_LIMIT: OnceLock<u64> = OnceLock::new();
-    let limit = SOFT_LIMIT.get_or_init(|| getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft));
-    if u64::try_from(fd.as_raw_fd()).is_ok_and(|number| number + NEEDED < *limit) {
+    if u64::try_from(fd.as_raw_fd()).is_ok_and(|number| number + NEEDED < soft_limit_on_descriptors()) {
         std::mem::forget(fd);
     }
+}
+
+/// As it was when it was first asked for: a child has it from its parent, which looks before.
+fn soft_limit_on_descriptors() -> u64 {
+    static LIMIT: OnceLock<u64> = OnceLock::new();
+    *LIMIT.get_or_init(|| getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft))
 }
 
 /// Keeps the descriptors `first` to `last`, those included, open over execve.
