@@ -147,4 +147,4 @@ mod seccomp;
 pub mod seccomp;
 mod sys;
 
-pub use sys::start;
+pub use sys::{heap::Heap, start};

@@ -2,6 +2,7 @@
 
 #![no_main]
 
+use onggi::Heap;
 use onggi::cli::{self, Action, Globals, Refusal, Rest};
 use onggi::commands::{self, Command, Global};
 use onggi::container::store::Root;
@@ -21,7 +22,7 @@ const NOT_EXECUTED: u8 = 255;
 
 /// musl gives memory back to the kernel and asks for it anew, again and again; see docs/decisions/0017-start.md.
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: Heap = Heap::new();
 
 onggi::program!(begin);
 

@@ -23,8 +23,8 @@ const LARGEST_CONFIG: usize = 16 << 20;
 pub struct Bundle {
     /// The bundle's directory, absolute, without links.
     pub dir: PathBuf,
-    /// config.json.
-    pub spec: Spec,
+    /// config.json. Boxed, as are all values on the way here: each copy of one would be two pages more of stack.
+    pub spec: Box<Spec>,
     /// The same as it was read, to be kept with the container.
     pub text: Vec<u8>,
     /// What was left out because it can't be honoured.
@@ -57,7 +57,7 @@ impl Bundle {
 #[derive(Debug, Clone)]
 pub struct Kept {
     /// config.json.
-    pub spec: Spec,
+    pub spec: Box<Spec>,
     /// What was left out because it can't be honoured.
     pub warnings: Vec<String>,
 }
@@ -100,8 +100,8 @@ impl ProcessFile {
         let fields = block.as_object_mut().ok_or_else(no_object)?;
         fields.entry("user").or_insert_with(|| serde_json::json!({"uid": 0, "gid": 0}));
         let config = serde_json::json!({ "process": block }).to_string();
-        let (Config { process }, warnings) = parse(config.as_bytes(), |_| false).map_err(without_position)?;
-        Ok(Self { process: process.ok_or_else(no_object)?, warnings })
+        let (config, warnings) = parse(config.as_bytes(), |_: &Config| false).map_err(without_position)?;
+        Ok(Self { process: config.process.ok_or_else(no_object)?, warnings })
     }
 }
 
@@ -124,7 +124,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Reads what is valid as it stands, and looks a second, slower time at what is not, or `is_odd`.
-fn parse<T: DeserializeOwned>(data: &[u8], is_odd: impl Fn(&T) -> bool) -> Result<(T, Vec<String>)> {
+fn parse<T: DeserializeOwned>(data: &[u8], is_odd: impl Fn(&T) -> bool) -> Result<(Box<T>, Vec<String>)> {
     match typed(data) {
         Ok(read) if is_odd(&read) => repaired(data).unwrap_or(Ok((read, Vec::new()))),
         Ok(read) => Ok((read, Vec::new())),
@@ -139,12 +139,12 @@ fn allows_no_process(spec: &Spec) -> bool {
 }
 
 /// What follows the JSON value is not looked at, as in runc.
-fn typed<T: DeserializeOwned>(data: &[u8]) -> serde_json::Result<T> {
-    T::deserialize(&mut serde_json::Deserializer::from_slice(data))
+fn typed<T: DeserializeOwned>(data: &[u8]) -> serde_json::Result<Box<T>> {
+    T::deserialize(&mut serde_json::Deserializer::from_slice(data)).map(Box::new)
 }
 
 /// Reads config.json again without what may be ignored; `None` when there is no such thing in it.
-fn repaired<T: DeserializeOwned>(data: &[u8]) -> Option<Result<(T, Vec<String>)>> {
+fn repaired<T: DeserializeOwned>(data: &[u8]) -> Option<Result<(Box<T>, Vec<String>)>> {
     let mut config = Value::deserialize(&mut serde_json::Deserializer::from_slice(data)).ok()?;
     if config.is_null() {
         return Some(Err(Error::new(ErrorKind::InvalidConfig, "config cannot be null")));
@@ -154,7 +154,7 @@ fn repaired<T: DeserializeOwned>(data: &[u8]) -> Option<Result<(T, Vec<String>)>
 }
 
 /// The types for a JSON value; an error names the field.
-fn understood<T: DeserializeOwned>(value: &Value) -> Result<T> {
+fn understood<T: DeserializeOwned>(value: &Value) -> Result<Box<T>> {
     let text = value.to_string();
     // By the parser for bytes, which is there already: one more for each type would be another 200 KB of program.
     typed(text.as_bytes()).map_err(|error| without_position(explained(text.as_bytes(), &error)))

@@ -73,7 +73,7 @@ pub fn resources(data: &[u8]) -> Result<(LinuxResources, Vec<String>)> {
     respell(&mut object, "", &mut warnings);
     repair::remove_pids_without_limit(&mut object);
     // `Option` as in the type of config.json, whose code for it this is then: 12 KB.
-    let resources: Option<LinuxResources> = understood(&Value::Object(object))?;
+    let resources: Box<Option<LinuxResources>> = understood(&Value::Object(object))?;
     Ok((resources.unwrap_or_default(), warnings))
 }
 

@@ -27,7 +27,7 @@ pub(super) fn around<T: Copy + PartialEq>(ranges: &[Range<T>], end: Option<u32>)
     let ends = || ranges.iter().skip(1).map(|next| Some(next.first)).chain([end]);
     ranges.iter().take(2).map(|range| range.outcome).find(|around| {
         let mut others = ranges.iter().zip(ends()).filter(|(range, _)| range.outcome != *around);
-        others.clone().count() <= CHAIN && others.all(|(range, end)| range.first.checked_add(1) == end)
+        others.clone().nth(CHAIN).is_none() && others.all(|(range, end)| range.first.checked_add(1) == end)
     })
 }
 

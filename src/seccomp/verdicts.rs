@@ -16,6 +16,9 @@ const LOG: u32 = 0x7ffc_0000;
 /// The agent answers.
 pub(super) const NOTIFY: u32 = 0x7fc0_0000;
 
+/// About as many numbers as an ABI has.
+const KNOWN: usize = 512;
+
 /// What becomes of one system call number.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Verdict {
@@ -71,7 +74,7 @@ impl Verdicts {
     /// # Errors
     /// `InvalidConfig` when the same condition has two actions.
     pub(super) fn new(profile: &Profile<'_>, warnings: &mut Vec<String>) -> Result<Self> {
-        let table = |abi: &Abi| Table { abi: *abi, verdicts: Vec::new(), newer: 0 };
+        let table = |abi: &Abi| Table { abi: *abi, verdicts: Vec::with_capacity(KNOWN), newer: 0 };
         let mut verdicts = Self { tables: profile.abis.iter().map(table).collect(), unknown: BTreeSet::new() };
         let mut coarse = BTreeSet::new();
         for (at, rule) in profile.rules.iter().enumerate() {

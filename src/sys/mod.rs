@@ -17,6 +17,7 @@ pub mod bpf;
 pub mod clock;
 pub mod clone;
 pub mod fs;
+pub mod heap;
 pub mod keyring;
 pub mod machine;
 pub mod mempolicy;
