@@ -88,8 +88,6 @@ fn root(header: &mut String, spec: &Spec) -> Done<()> {
         .flatten()
         .map(|(name, value)| format!("{{ {}, {} }}", quoted(&format!("sys/{}", name.replace('.', "/"))), quoted(value)))
         .collect();
-    let score = spec.process().as_ref().and_then(Process::oom_score_adj);
-    settings.extend(score.map(|score| format!("{{ \"self/oom_score_adj\", \"{score}\" }}")));
     settings.push("{ NULL, NULL }".into());
     array(header, "struct setting settings", &settings);
     Ok(())
@@ -159,11 +157,13 @@ fn process(header: &mut String, process: &Process) -> Done<()> {
     let user = process.user();
     let groups: Vec<String> = user.additional_gids().iter().flatten().map(u32::to_string).collect();
     constant(header, "GROUPS", groups.len());
-    array(header, "gid_t groups", &if groups.is_empty() { vec!["0".into()] } else { groups });
+    array(header, "unsigned groups", &if groups.is_empty() { vec!["0".into()] } else { groups });
     constant(header, "UID", user.uid());
     constant(header, "GID", user.gid());
     constant(header, "UMASK", user.umask().unwrap_or(0o22));
     constant(header, "CWD", quoted(&process.cwd().to_string_lossy()));
+    let score = process.oom_score_adj().map_or_else(String::new, |score| score.to_string());
+    constant(header, "OOM_SCORE", quoted(&score));
     constant(header, "NO_NEW_PRIVS", u8::from(process.no_new_privileges() == Some(true)));
     let limits = process.rlimits().iter().flatten().map(|limit| {
         let name = match limit.typ() {

@@ -16,6 +16,9 @@ pub struct Results {
     pub remarks: Vec<String>,
     /// The numbers.
     pub measures: Vec<Measure>,
+    /// The kernel and the versions in the test machine, where some of the numbers are from.
+    #[serde(skip)]
+    pub test_machine: Vec<String>,
 }
 
 /// One number.
@@ -43,6 +46,15 @@ impl Results {
         let lines: serde_json::Result<Vec<String>> =
             self.measures.iter().map(|it| serde_json::to_string(it).map(|line| format!("    {line}"))).collect();
         Ok(whole.replace("\"measures\": []", &format!("\"measures\": [\n{}\n  ]", lines?.join(",\n"))) + "\n")
+    }
+
+    /// Takes along what was measured in the test machine, with that machine under a name of its own.
+    #[allow(dead_code, reason = "`report` reads")]
+    pub fn join(&mut self, other: Self) {
+        self.remarks.extend(other.remarks.into_iter().map(|remark| format!("in the test machine {remark}")));
+        self.measures.extend(other.measures);
+        self.test_machine =
+            other.machine.get("kernel").cloned().into_iter().chain(other.versions.into_values()).collect();
     }
 
     /// The value of one measure, if there is one.

@@ -28,8 +28,6 @@ type Done<T> = Result<T, Box<dyn Error>>;
 struct Bench {
     /// Those that are compared.
     runtimes: Vec<Runtime>,
-    /// How often each runs for a time.
-    rounds: usize,
     /// What was measured so far.
     results: Results,
 }
@@ -39,6 +37,11 @@ impl Bench {
     fn plain(&self, config: &str, with_floor: bool) -> Vec<Runtime> {
         let plain = |it: &&Runtime| !it.is_variant() && it.serves(config) && (with_floor || !it.is_floor());
         self.runtimes.iter().filter(plain).cloned().collect()
+    }
+
+    /// So many times fewer rounds than of `run`, for what lasts longer.
+    fn rounds_over(&self, times_fewer: usize) -> usize {
+        (self.results.rounds / times_fewer).max(1)
     }
 
     /// Remembers the values of one kind.
@@ -71,7 +74,6 @@ fn main() -> Done<()> {
     };
     let mut bench = Bench {
         runtimes: programs.iter().map(|it| Runtime::parse(it)).collect::<Done<_>>()?,
-        rounds: rounds.parse()?,
         results: Results { rounds: rounds.parse()?, ..Results::default() },
     };
     // Containers become our children when the command that made them ends, so that we see them end.

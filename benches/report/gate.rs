@@ -2,14 +2,41 @@
 
 use crate::Done;
 use crate::results::Results;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// Prints each count beside its limit.
+/// benches/limits.json.
+#[derive(Debug, Deserialize)]
+struct Limits {
+    /// By how much more of a quantity there may be where the binary has this C library in place of musl.
+    glibc: BTreeMap<String, f64>,
+    /// The limits by names: see [`value`].
+    #[serde(flatten)]
+    counts: BTreeMap<String, f64>,
+}
+
+impl Limits {
+    /// The limits for the binary with `library`.
+    fn with(text: &str, library: &str) -> Done<BTreeMap<String, f64>> {
+        let Self { glibc, mut counts } = serde_json::from_str(text)?;
+        if library == "glibc" {
+            for (name, limit) in &mut counts {
+                *limit += name.rsplit(' ').next().and_then(|quantity| glibc.get(quantity)).unwrap_or(&0.0);
+            }
+            println!("gate: WARNING: this binary has glibc, not musl: the limits are those with {glibc:?} more");
+        } else if library != "musl" {
+            return Err(format!("no limits are known with the C library {library}").into());
+        }
+        Ok(counts)
+    }
+}
+
+/// Prints each count beside its limit for the binary with that C library.
 ///
 /// # Errors
 /// Names each count that is above its limit or was not taken.
-pub fn judge(results: &Results, limits: &str) -> Done<()> {
-    let limits: BTreeMap<String, f64> = serde_json::from_str(limits)?;
+pub fn judge(results: &Results, limits: &str, library: &str) -> Done<()> {
+    let limits = Limits::with(limits, library)?;
     println!("| count | measured | limit |\n|---|---:|---:|");
     for (name, limit) in &limits {
         let value = value(results, name)?.map_or("not counted".into(), |value| value.to_string());
@@ -72,6 +99,15 @@ mod tests {
         };
         let limits = r#"{"run spec system_calls": 299, "run spec normal_grace_periods": 0, "binary bytes": 7}"#;
         assert_eq!(failures(&results, &serde_json::from_str(limits).unwrap()).unwrap(), expected);
+    }
+
+    #[test]
+    fn each_library_has_its_limits() {
+        let text = r#"{"glibc": {"system_calls": 5}, "run spec system_calls": 299, "run spec forks": 1}"#;
+        let with = |library: &str| Limits::with(text, library).map(|limits| limits.into_values().collect::<Vec<_>>());
+        assert_eq!(with("musl").unwrap(), [1.0, 299.0]);
+        assert_eq!(with("glibc").unwrap(), [1.0, 304.0]);
+        assert!(with("").is_err());
     }
 
     #[test]

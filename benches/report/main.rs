@@ -1,9 +1,9 @@
 //! What became of a bench: verdicts, tables and plots.
 //!
 //! ```text
-//! report print RESULTS          the targets, and the times beside crun's
-//! report write                  the same of docs/performance/results.json, and the plots and documents made of it
-//! report gate RESULTS LIMITS    fails when a count is above its limit
+//! report print RESULTS                  the targets, and the times beside crun's
+//! report write                          the same of docs/performance/, and the plots and documents made of it
+//! report gate RESULTS LIMITS LIBRARY    fails when a count is above its limit for a binary with that C library
 //! ```
 #![allow(clippy::print_stdout, reason = "the tables are the result")]
 
@@ -43,14 +43,16 @@ fn main() -> Done<()> {
             let mut results = read(&Path::new(PLACE).join("results.json"))?;
             let machine = Path::new(PLACE).join("vm.json");
             if machine.exists() {
-                results.measures.extend(read(&machine)?.measures);
+                results.join(read(&machine)?);
             }
             println!("\n{}\n{}", tables::times(&results), tables::targets(&results));
             plots::draw(&results, Path::new(PLACE))?;
             documents::fill(&results)?;
         }
-        ["gate", path, limits] => gate::judge(&read(Path::new(path))?, &std::fs::read_to_string(limits)?)?,
-        _ => return Err("usage: report print RESULTS | write | gate RESULTS LIMITS".into()),
+        ["gate", path, limits, library] => {
+            gate::judge(&read(Path::new(path))?, &std::fs::read_to_string(limits)?, library)?;
+        }
+        _ => return Err("usage: report print RESULTS | write | gate RESULTS LIMITS LIBRARY".into()),
     }
     Ok(())
 }

@@ -86,11 +86,10 @@ fn bars(results: &Results, path: &Path, title: &str, groups: &[Group]) -> Done<(
     let below = ("sans-serif", 13).into_font().color(&BLACK).pos(Pos::new(HPos::Center, VPos::Top));
     let mut left = GAP / 2.0;
     for group in groups {
-        for (name, _) in &shown {
-            let style = RUNTIMES.iter().find(|(other, _)| other == name).map_or(BLACK, |(_, color)| *color).filled();
+        for (name, color) in &shown {
             if let Some(value) = value(group, name) {
                 let height = value.min(top * 0.93);
-                chart.draw_series([Rectangle::new([(left + 0.06, 0.0), (left + 0.94, height)], style)])?;
+                chart.draw_series([Rectangle::new([(left + 0.06, 0.0), (left + 0.94, height)], color.filled())])?;
                 let text = if value < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") };
                 chart.draw_series([Text::new(text, (left + 0.5, height), label.clone())])?;
             }

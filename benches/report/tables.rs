@@ -94,9 +94,10 @@ pub fn counts(results: &Results) -> String {
     table(results, |_, config, quantity| COUNTS.contains(&quantity) && !config.starts_with("vm-"))
 }
 
-/// The same in the test machine.
+/// The same in the test machine, and what that is.
 pub fn drivers(results: &Results) -> String {
-    table(results, |_, config, quantity| config.starts_with("vm-") && !quantity.ends_with("kib"))
+    let counts = table(results, |_, config, quantity| config.starts_with("vm-") && !quantity.ends_with("kib"));
+    format!("{}.\n\n{counts}", results.test_machine.join(", "))
 }
 
 /// Memory of the runtime and of a created container.

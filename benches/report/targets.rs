@@ -35,9 +35,9 @@ pub struct Target {
 /// How a target was met.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Verdict {
-    /// The stretch as well, or there is none.
+    /// Reached, the stretch perhaps as well.
     Met,
-    /// Missed.
+    /// Measured, and not reached.
     Missed,
     /// There is no such measure.
     NotMeasured,

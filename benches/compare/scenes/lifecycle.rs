@@ -14,7 +14,7 @@ pub fn lifecycle(bench: &mut Bench) -> Done<()> {
     for config in ["spec", "docker"] {
         let runtimes = bench.plain(config, true);
         let mut times = vec![[const { Vec::new() }; STAGES.len()]; runtimes.len()];
-        for round in 0..WARM_UP + bench.rounds / 2 {
+        for round in 0..WARM_UP + bench.rounds_over(2) {
             for turn in 0..runtimes.len() {
                 let at = (round + turn) % runtimes.len();
                 let stages = once(&runtimes[at], &Bundle::of_slot(config, 0))?;

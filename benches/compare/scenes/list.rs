@@ -1,7 +1,7 @@
 //! `list` with 1,000 containers.
 
 use super::interleaved;
-use crate::process::reap_all;
+use crate::process::{Command, reap_all};
 use crate::runtime::{Bundle, Runtime};
 use crate::{Bench, Done};
 use std::fs;
@@ -22,8 +22,10 @@ pub fn list(bench: &mut Bench) -> Done<()> {
         for number in 1..CONTAINERS {
             copy(runtime, &bundle.id, &format!("copy-{number}"))?;
         }
+        check(&runtime.command("spec", &["list"]))?;
     }
-    let measured = interleaved(bench, "list", "spec", bench.rounds / 10, &runtimes, |it| it.command("spec", &["list"]));
+    let measured =
+        interleaved(bench, "list", "spec", bench.rounds_over(10), &runtimes, |it| it.command("spec", &["list"]));
     for runtime in &runtimes {
         for number in 1..CONTAINERS {
             fs::remove_dir_all(Path::new(&runtime.root()).join(format!("copy-{number}")))?;
@@ -46,4 +48,16 @@ fn copy(runtime: &Runtime, id: &str, other: &str) -> Done<()> {
         }
     }
     Ok(())
+}
+
+/// An error unless it lists all.
+fn check(list: &Command) -> Done<()> {
+    let output = std::process::Command::new(&list.words[0]).args(&list.words[1..]).output()?;
+    let lines = String::from_utf8(output.stdout)?.lines().count();
+    let expected = 1 + CONTAINERS;
+    if lines == expected {
+        Ok(())
+    } else {
+        Err(format!("{}: {lines} lines, not {expected}", list.words.join(" ")).into())
+    }
 }

@@ -38,12 +38,12 @@ pub fn stay(bench: &mut Bench) -> Done<()> {
         for runtime in &all {
             begin(runtime, config)?;
         }
-        interleaved(bench, "exec", &stays, bench.rounds, &all, |runtime| {
+        interleaved(bench, "exec", &stays, bench.results.rounds, &all, |runtime| {
             runtime.about("exec", &Bundle::staying(config, runtime), &["/bin/true"])
         })?;
         let plain = bench.plain(&stays, false);
         for (verb, more) in [("state", &[][..]), ("kill", &["CONT"])] {
-            interleaved(bench, verb, &stays, bench.rounds, &plain, |runtime| {
+            interleaved(bench, verb, &stays, bench.results.rounds, &plain, |runtime| {
                 runtime.about(verb, &Bundle::staying(config, runtime), more)
             })?;
         }

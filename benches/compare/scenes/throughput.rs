@@ -18,7 +18,7 @@ pub fn throughput(bench: &mut Bench) -> Done<()> {
             let mut runtimes = bench.plain(config, true);
             // youki 0.7 waits for ever when its container ends before it listens for that, which happens here.
             runtimes.retain(|it| it.name != "current_youki");
-            let rounds = 1 + bench.rounds / 15;
+            let rounds = bench.rounds_over(15);
             let mut rates = vec![Vec::new(); runtimes.len()];
             for round in 0..=rounds {
                 for turn in 0..runtimes.len() {
