@@ -5,6 +5,7 @@ use crate::sys::fs::{self, Access};
 use crate::sys::machine;
 use procfs::FromBufRead;
 use procfs::process::Status;
+use std::cell::OnceCell;
 use std::path::Path;
 
 /// Where every host mounts the unified cgroup hierarchy.
@@ -13,7 +14,8 @@ pub const CGROUP_MOUNT: &str = "/sys/fs/cgroup";
 /// Far more than the files read here hold, in bytes.
 const LARGEST_FILE: usize = 1 << 20;
 
-/// What this machine and the calling process offer; read once per command, then only looked at.
+/// What this machine and the calling process offer; read once per command, then only looked at. What few containers need
+/// is read when it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
     /// Effective user id of onggi.
@@ -30,14 +32,14 @@ pub struct Host {
     pub permitted: u64,
     /// The signals that onggi's caller had it ignore, bit n - 1 for signal n.
     pub ignored_signals: u64,
-    /// onggi's own cgroup below the cgroup2 mount, such as `/user.slice/x`.
-    pub own_cgroup: String,
-    /// Whether AppArmor is enabled in this kernel.
-    pub apparmor: bool,
-    /// Whether SELinux is enabled in this kernel.
-    pub selinux: bool,
     /// Whether this kernel has system call filters.
     pub filters: bool,
+    /// See [`Host::own_cgroup`].
+    pub own_cgroup: OnceCell<String>,
+    /// See [`Host::apparmor`].
+    pub apparmor: OnceCell<bool>,
+    /// See [`Host::selinux`].
+    pub selinux: OnceCell<bool>,
 }
 
 /// CAP_SYS_PTRACE as a mask.
@@ -67,11 +69,35 @@ impl Host {
             bounding: status.capbnd.ok_or_else(|| odd("no CapBnd".to_owned()))?,
             permitted: status.capprm,
             ignored_signals: status.sigign,
-            own_cgroup: own_cgroup(&read("/proc/self/cgroup")?),
-            apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")),
-            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
             filters: status.seccomp.is_some(),
+            own_cgroup: OnceCell::new(),
+            apparmor: OnceCell::new(),
+            selinux: OnceCell::new(),
         })
+    }
+
+    /// onggi's own cgroup below the cgroup2 mount, such as `/user.slice/x`.
+    ///
+    /// # Errors
+    /// When `/proc` can't be read.
+    pub fn own_cgroup(&self) -> Result<&str> {
+        if let Some(known) = self.own_cgroup.get() {
+            return Ok(known);
+        }
+        let own = own_cgroup(&read("/proc/self/cgroup")?);
+        Ok(self.own_cgroup.get_or_init(|| own))
+    }
+
+    /// Whether AppArmor is enabled in this kernel.
+    pub fn apparmor(&self) -> bool {
+        *self.apparmor.get_or_init(|| {
+            read("/sys/module/apparmor/parameters/enabled").is_ok_and(|enabled| enabled.starts_with('Y'))
+        })
+    }
+
+    /// Whether SELinux is enabled in this kernel.
+    pub fn selinux(&self) -> bool {
+        *self.selinux.get_or_init(|| Path::new("/sys/fs/selinux/enforce").exists())
     }
 
     /// Whether onggi may look into processes that hide themselves; see `PR_SET_DUMPABLE`.
@@ -143,6 +169,6 @@ mod tests {
     fn this_machine() {
         let host = Host::read().unwrap();
         assert_eq!(host.euid, machine::effective_uid());
-        assert!(host.threads >= 1 && host.own_cgroup.starts_with('/'));
+        assert!(host.threads >= 1 && host.own_cgroup().unwrap().starts_with('/'));
     }
 }

@@ -198,7 +198,7 @@ fn plan_cgroup(
         cgroups_path: linux.and_then(|linux| linux.cgroups_path().as_deref()),
         id: options.id.as_str(),
         resources: linux.and_then(|linux| linux.resources().as_ref()),
-        own_cgroup: &host.own_cgroup,
+        host,
         rootless: options.rootless.unwrap_or(host.in_user_namespace || host.euid != 0),
         owner,
     };

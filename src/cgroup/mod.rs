@@ -43,6 +43,7 @@ pub use update::plan_update;
 pub use watch::Happening;
 
 use crate::error::{Context, Result};
+use crate::host::Host;
 use oci_spec::runtime::LinuxResources;
 use std::collections::HashMap;
 use std::path::Path;
@@ -64,8 +65,8 @@ pub struct Input<'a> {
     pub id: &'a str,
     /// `linux.resources`.
     pub resources: Option<&'a LinuxResources>,
-    /// Our own cgroup: the path after `0::` in `/proc/self/cgroup`.
-    pub own_cgroup: &'a str,
+    /// This machine, which tells our own cgroup.
+    pub host: &'a Host,
     /// Whether we may lack the permission to make cgroups and to load device programs.
     pub rootless: bool,
     /// The user of the host whom the cgroup is delegated to, if to any.
@@ -139,9 +140,7 @@ pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
     };
     let devices = devices::List::of(rules)?;
     let place = match input.manager {
-        Manager::Ourselves => {
-            Place::Directory(CgroupPath::of_cgroupfs(input.cgroups_path, input.id, input.own_cgroup)?)
-        }
+        Manager::Ourselves => Place::Directory(CgroupPath::of_cgroupfs(input.cgroups_path, input.id, input.host)?),
         Manager::Systemd { user } => Place::Unit(systemd::plan(input, user, &mut writes, &devices)?),
     };
     let devices = devices::plan(&devices, input.rootless)?;
@@ -152,23 +151,27 @@ pub fn plan(input: &Input<'_>, warnings: &mut Vec<String>) -> Result<Plan> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{IfDenied, Input, Manager, Place, plan};
+    use super::{Host, IfDenied, Input, Manager, Place, plan};
+    use crate::process::tests::host;
     use std::path::Path;
 
-    const INPUT: Input<'_> = Input {
-        cgroups_path: None,
-        manager: Manager::Ourselves,
-        annotations: None,
-        id: "web",
-        resources: None,
-        own_cgroup: "/me",
-        rootless: false,
-        owner: None,
-    };
+    fn input(host: &Host) -> Input<'_> {
+        Input {
+            cgroups_path: None,
+            manager: Manager::Ourselves,
+            annotations: None,
+            id: "web",
+            resources: None,
+            host,
+            rootless: false,
+            owner: None,
+        }
+    }
 
     fn check(rootless: bool, path: Option<&str>, resources: &str, expected: IfDenied) {
         let resources = serde_json::from_str(resources).unwrap();
-        let input = Input { cgroups_path: path.map(Path::new), resources: Some(&resources), rootless, ..INPUT };
+        let host = host();
+        let input = Input { cgroups_path: path.map(Path::new), resources: Some(&resources), rootless, ..input(&host) };
         assert_eq!(plan(&input, &mut Vec::new()).unwrap().if_denied, expected);
     }
 
@@ -183,7 +186,7 @@ mod tests {
 
     #[test]
     fn no_resources() {
-        let plan = plan(&INPUT, &mut Vec::new()).unwrap();
+        let plan = plan(&input(&host()), &mut Vec::new()).unwrap();
         let Place::Directory(path) = plan.place else { panic!("a directory") };
         assert_eq!((path.as_str(), plan.writes.len(), plan.devices.is_some()), ("/web", 0, true));
     }
@@ -192,7 +195,7 @@ mod tests {
     fn by_systemd() {
         let resources = serde_json::from_str(r#"{"cpu": {"quota": 50001}}"#).unwrap();
         let manager = Manager::Systemd { user: false };
-        let plan = plan(&Input { resources: Some(&resources), manager, ..INPUT }, &mut Vec::new()).unwrap();
+        let plan = plan(&Input { resources: Some(&resources), manager, ..input(&host()) }, &mut Vec::new()).unwrap();
         let Place::Unit(unit) = plan.place else { panic!("a unit") };
         assert_eq!((unit.id.unit.as_str(), plan.writes[0].value.as_str()), ("onggi-web.scope", "51000 100000"));
     }

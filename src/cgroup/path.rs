@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::CGROUP_MOUNT;
+use crate::host::Host;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
@@ -27,14 +28,14 @@ impl CgroupPath {
     ///
     /// # Errors
     /// `InvalidConfig` for the root cgroup and for bytes that no cgroup's name can have.
-    pub(super) fn of_cgroupfs(path: Option<&Path>, id: &str, own_cgroup: &str) -> Result<Self> {
+    pub(super) fn of_cgroupfs(path: Option<&Path>, id: &str, host: &Host) -> Result<Self> {
         let wanted = match path {
             Some(path) => path.to_str().ok_or_else(|| Error::config(FIELD, "is not UTF-8"))?,
             None => "",
         };
         let mut parts = Vec::new();
         if !wanted.starts_with('/') {
-            clean(&mut parts, own_cgroup);
+            clean(&mut parts, host.own_cgroup()?);
             parts.pop();
         }
         let parent = parts.len();
@@ -127,11 +128,13 @@ pub(super) fn clean<'a>(parts: &mut Vec<&'a str>, path: &'a str) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::CgroupPath;
+    use super::{CgroupPath, Host};
+    use crate::process::tests::host;
     use std::path::Path;
 
     fn check(path: Option<&str>, own: &str, expected: Option<&str>) {
-        let made = CgroupPath::of_cgroupfs(path.map(Path::new), "web", own);
+        let host = Host { own_cgroup: own.to_owned().into(), ..host() };
+        let made = CgroupPath::of_cgroupfs(path.map(Path::new), "web", &host);
         assert_eq!(made.as_ref().ok().map(CgroupPath::as_str), expected, "{path:?} in {own}: {made:?}");
         assert!(made.is_ok() || made.unwrap_err().to_string().contains("linux.cgroupsPath"));
     }

@@ -5,7 +5,7 @@ use super::agent::Agent;
 use super::console::Console;
 use super::conversation::{Conversation, Done};
 use super::launch::{self, Progress};
-use crate::cgroup::Destination;
+use crate::cgroup::{CgroupPath, Destination};
 use crate::child::{Prepared, Role};
 use crate::container::record::Record;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -65,7 +65,8 @@ pub fn exec(
     let Container { record, pid, init, target, inner_root, place, proc } = container;
     let cgroup = place.as_ref().map(|place| place.open(pid)).transpose()?;
     // Where the caller is already: a container without privileges that has none of its own.
-    let mut cgroup = cgroup.filter(|cgroup| cgroup.path().is_none_or(|path| path.as_str() != host.own_cgroup));
+    let callers = if host.euid != 0 || host.in_user_namespace { Some(host.own_cgroup()?) } else { None };
+    let mut cgroup = cgroup.filter(|cgroup| callers.is_none() || cgroup.path().map(CgroupPath::as_str) != callers);
     let intel_rdt = record.intel_rdt.as_ref().map(Groups::existing).transpose()?.flatten().map(Rc::new);
     let mut prepared = Prepared {
         record,

@@ -29,7 +29,7 @@ pub fn plan(process: &Process, input: &Input<'_>) -> Result<Labels> {
     let asked = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
     let mut apparmor = asked(process.apparmor_profile());
     let selinux = asked(process.selinux_label());
-    if !host.apparmor {
+    if apparmor.is_some() && !host.apparmor() {
         apparmor = apparmor.filter(|profile| profile != UNCONFINED);
         if let Some(profile) = &apparmor {
             return unsupported(format!(
@@ -38,13 +38,13 @@ pub fn plan(process: &Process, input: &Input<'_>) -> Result<Labels> {
             ));
         }
     }
-    if !host.selinux && selinux.is_some() {
+    if selinux.is_some() && !host.selinux() {
         let text =
             "process.selinuxLabel: selinux label is specified in config, but selinux is disabled or not supported";
         return unsupported(text.to_owned());
     }
     let of_mounts = input.linux.and_then(|linux| asked(linux.mount_label()));
-    if !host.selinux && of_mounts.is_some() {
+    if of_mounts.is_some() && !host.selinux() {
         let text = "linux.mountLabel: a label is asked for, but SELinux is disabled or not supported: leave it out";
         return unsupported(text.to_owned());
     }
@@ -118,7 +118,7 @@ mod tests {
     fn check_with(linux: &str, fields: &str, modules: bool, expected: Expected<'_>) {
         let process = format!(r#"{{"user":{{"uid":0,"gid":0}},"cwd":"/"{fields}}}"#);
         let process: Process = serde_json::from_str(&process).unwrap();
-        let host = Host { apparmor: modules, selinux: modules, ..crate::process::tests::host() };
+        let host = Host { apparmor: modules.into(), selinux: modules.into(), ..crate::process::tests::host() };
         let linux = serde_json::from_str(linux).unwrap();
         let input = Input { linux: Some(&linux), ..crate::process::tests::input(&host) };
         match (plan(&process, &input), expected) {

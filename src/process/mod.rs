@@ -146,10 +146,10 @@ pub(crate) mod tests {
             bounding: (1 << 41) - 1,
             permitted: (1 << 41) - 1,
             ignored_signals: 0,
-            own_cgroup: "/".to_owned(),
-            apparmor: false,
-            selinux: false,
             filters: true,
+            own_cgroup: "/me".to_owned().into(),
+            apparmor: false.into(),
+            selinux: false.into(),
         }
     }
 
